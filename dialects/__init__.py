@@ -1,0 +1,1 @@
+"""The levels of the IR, one dialect per phase; imported as tstorch.dialects."""

@@ -1,0 +1,1 @@
+"""Tensor primitives, one file per family: each op holds all its facts."""

@@ -1,0 +1,1 @@
+"""Structured WGSL: one shader module per kernel, each op with its spelling."""

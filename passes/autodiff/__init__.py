@@ -1,0 +1,1 @@
+"""Passes that write gradients and optimizer steps as primitives."""

@@ -1,0 +1,1 @@
+"""Passes that go from one level to the next."""

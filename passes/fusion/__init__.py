@@ -1,0 +1,1 @@
+"""Passes that decide what becomes one dispatch, and the text rules."""

@@ -1,0 +1,1 @@
+"""Passes on one kernel's loop nest."""

@@ -1,0 +1,1 @@
+"""Passes that choose how a kernel runs: kind, tile, vector width, workgroup."""

@@ -1,0 +1,1 @@
+"""Passes that keep the level and make the program smaller."""

@@ -1,0 +1,1 @@
+"""Passes that put instruments into the program and measurements back onto it."""

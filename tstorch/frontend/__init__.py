@@ -1,0 +1,1 @@
+"""Reading ONNX: files, nodes and their ids, weights by reference."""

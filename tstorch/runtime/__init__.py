@@ -1,0 +1,1 @@
+"""Running an artifact on a GPU: worker process, device, executor, recorder. Knows no compiler."""
