@@ -1,0 +1,1 @@
+../../tstorch/__init__.py
