@@ -5,7 +5,7 @@
       %0 = prim.conv ...  loc("0")
       flow.yield %0 : tensor<1x4x6x6xf32>
     }
-    %r = flow.dispatch @conv_0(%x, %w) {nodes = [["/conv1/Conv"]], label = "conv"} : (...) -> (...)
+    %r = flow.dispatch @conv_0(%x, %w) {nodes = [loc("/conv1/Conv")], label = "conv"} : (...) -> (...)
 
 A kernel knows no ONNX nodes, for identical kernels are one symbol: its ops carry their local index as location, and
 each dispatch says which nodes a local op serves there.
@@ -23,6 +23,7 @@ from xdsl.dialects.builtin import (
     FlatSymbolRefAttrConstr,
     FunctionType,
     IntegerAttr,
+    LocationAttr,
     NameLoc,
     NoneAttr,
     StringAttr,
@@ -279,11 +280,11 @@ class _KernelExists(SymbolUserOpInterface):
 
 @irdl_op_definition
 class DispatchOp(IRDLOperation):
-    """One launch of a kernel. `nodes[i]` are the ids, with role prefix, of the ONNX nodes that local op i serves."""
+    """One launch of a kernel. `nodes[i]` is the location, with node ids and roles, of what local op i serves here."""
 
     name = "flow.dispatch"
     kernel = prop_def(FlatSymbolRefAttrConstr)
-    nodes = prop_def(ArrayAttr[ArrayAttr[StringAttr]])
+    nodes = prop_def(ArrayAttr[LocationAttr])
     label = prop_def(StringAttr)
     arguments = var_operand_def(base(TensorType))
     outputs = var_result_def(base(TensorType))
@@ -296,12 +297,12 @@ class DispatchOp(IRDLOperation):
         kernel: str,
         arguments: Sequence[SSAValue],
         results: Sequence[Attribute],
-        nodes: Sequence[Sequence[str]],
+        nodes: Sequence[LocationAttr],
         label: str,
     ):
         properties: Mapping[str, Attribute] = {
             "kernel": FlatSymbolRefAttr(kernel),
-            "nodes": ArrayAttr([ArrayAttr([StringAttr(node) for node in ids]) for ids in nodes]),
+            "nodes": ArrayAttr(nodes),
             "label": StringAttr(label),
         }
         super().__init__(operands=[arguments], result_types=[results], properties=properties)
@@ -309,11 +310,6 @@ class DispatchOp(IRDLOperation):
     @property
     def kernel_name(self) -> str:
         return self.kernel.root_reference.data
-
-    @property
-    def node_ids(self) -> list[list[str]]:
-        """The `nodes` table as strings."""
-        return [[node.data for node in ids] for ids in self.nodes]
 
 
 def local_location(index: int) -> NameLoc:
