@@ -1,0 +1,127 @@
+"""Which ONNX nodes an op serves: locations that are made, read, fused and audited in one place.
+
+A node id stands as `loc("id")`; several as `loc(fused["a", "b"])`, producers first. A role other than forward stands
+inside: `loc("id"("backward"))`.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+from xdsl.dialects.builtin import (
+    UNKNOWN_LOC,
+    ArrayAttr,
+    FusedLoc,
+    LocationAttr,
+    ModuleOp,
+    NameLoc,
+    NoneAttr,
+    StringAttr,
+)
+from xdsl.ir import Attribute, Operation
+from xdsl.traits import IsTerminator
+
+from tstorch.diagnostics import PassError
+from tstorch.levels import KERNEL_OPS
+
+FORWARD = "forward"
+
+
+def node_location(node_id: str, role: str = FORWARD) -> NameLoc:
+    """The location of an op that serves one node in one role (forward, backward, optimizer)."""
+    inner = NoneAttr() if role == FORWARD else NameLoc(StringAttr(role), NoneAttr())
+    return NameLoc(StringAttr(node_id), inner)
+
+
+def fused_location(locations: Iterable[Attribute]) -> LocationAttr:
+    """One location that names every node of `locations` once, in order of first appearance."""
+    names: dict[NameLoc, None] = {}
+    for location in locations:
+        names.update(dict.fromkeys(_names(location)))
+    match list(names):
+        case []:
+            return UNKNOWN_LOC
+        case [only]:
+            return only
+        case several:
+            return FusedLoc(several, NoneAttr())
+
+
+def with_role(location: Attribute, role: str) -> LocationAttr:
+    """The same nodes, served in another role."""
+    return fused_location(node_location(name.desc.data, role) for name in _names(location))
+
+
+def node_ids(op: Operation) -> tuple[str, ...]:
+    """The ids of the nodes that the op serves, in order, each once."""
+    return location_ids(op.location)
+
+
+def node_roles(op: Operation) -> tuple[tuple[str, str], ...]:
+    """The (node id, role) pairs that the op serves, in order, each once."""
+    return tuple((name.desc.data, _role(name)) for name in _names(op.location))
+
+
+def host_ops(root: Operation) -> Iterator[Operation]:
+    """All ops of the host's code. Kernels are shared between dispatches, so their bodies name no node."""
+    pending = [root]
+    while pending:
+        op = pending.pop()
+        yield op
+        if op.name not in KERNEL_OPS:
+            pending.extend(child for region in op.regions for block in region.blocks for child in block.ops)
+
+
+def carried_ids(module: Operation) -> set[str]:
+    """Ids of all nodes that some op of the host's code serves."""
+    return {node_id for op in host_ops(module) for node_id in node_ids(op)}
+
+
+class LocationAudit:
+    """Taken before a pass, checked after it: no node may get lost and no op may lose its name.
+
+    Text without locations has nothing to lose, so only a module whose ops are all named is held to naming new ones.
+    """
+
+    def __init__(self, module: ModuleOp) -> None:
+        self._ids = carried_ids(module)
+        self._complete = _first_unnamed(module) is None
+
+    def check(self, module: ModuleOp, pass_name: str) -> None:
+        """Raises PassError naming the pass and what it lost."""
+        from tstorch.remarks import elided_nodes
+
+        lost = self._ids - carried_ids(module) - set(elided_nodes(module))
+        if lost:
+            raise PassError(
+                f"pass {pass_name} lost the nodes {sorted(lost)}: neither on an op nor recorded as elided; "
+                "rewrite through passes/rewrite.py, or call elide with the reason"
+            )
+        if self._complete and (op := _first_unnamed(module)) is not None:
+            raise PassError(f"pass {pass_name} left '{op.name}' without a location; rewrite through passes/rewrite.py")
+
+
+def _first_unnamed(module: ModuleOp) -> Operation | None:
+    """A computing op of the host's code without a node. Data (no operands) and frames belong to none."""
+    for op in host_ops(module):
+        if op.operands and op.results and not node_ids(op) and not op.has_trait(IsTerminator):
+            return op
+    return None
+
+
+def _names(location: Attribute) -> list[NameLoc]:
+    match location:
+        case NameLoc():
+            return [location]
+        case FusedLoc(locations=ArrayAttr(data=parts)):
+            return [name for part in parts for name in _names(part)]
+    return []
+
+
+def _role(name: NameLoc) -> str:
+    return name.location.desc.data if isinstance(name.location, NameLoc) else FORWARD
+
+
+@lru_cache(maxsize=65536)
+def location_ids(location: Attribute) -> tuple[str, ...]:
+    """The node ids in a location, in order, each once."""
+    return tuple(dict.fromkeys(name.desc.data for name in _names(location)))
