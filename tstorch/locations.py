@@ -72,8 +72,13 @@ def host_ops(root: Operation) -> Iterator[Operation]:
 
 
 def carried_ids(module: Operation) -> set[str]:
-    """Ids of all nodes that some op of the host's code serves."""
-    return {node_id for op in host_ops(module) for node_id in node_ids(op)}
+    """Ids of all nodes that some op of the host's code serves; a dispatch lists them op by op in `nodes`."""
+    ids: set[str] = set()
+    for op in host_ops(module):
+        ids.update(node_ids(op))
+        if (listed := op.properties.get("nodes")) is not None:
+            ids.update(location_ids(listed))
+    return ids
 
 
 class LocationAudit:
@@ -112,7 +117,7 @@ def _names(location: Attribute) -> list[NameLoc]:
     match location:
         case NameLoc():
             return [location]
-        case FusedLoc(locations=ArrayAttr(data=parts)):
+        case FusedLoc(locations=ArrayAttr(data=parts)) | ArrayAttr(data=parts):
             return [name for part in parts for name in _names(part)]
     return []
 

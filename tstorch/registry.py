@@ -2,11 +2,15 @@
 
 import importlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from xdsl.context import Context
 from xdsl.ir import Dialect
 from xdsl.passes import ModulePass
+
+from tstorch.diagnostics import UsageError
+from tstorch.plugins import Extensions
 
 DIALECTS: Mapping[str, str] = {
     # xDSL's
@@ -17,20 +21,26 @@ DIALECTS: Mapping[str, str] = {
     "memref": "xdsl.dialects.memref:MemRef",
     "vector": "xdsl.dialects.vector:Vector",
     # ours
+    "flow": "tstorch.dialects.flow:Flow",
 }
 
-PASSES: Mapping[str, str] = {
-}
+PASSES: Mapping[str, str] = {}
+
+# Forms of the result other than IR text: functions from a module to text.
+PRINTERS: Mapping[str, str] = {}
+
+
+@dataclass
+class CompilerContext(Context):
+    """xDSL's context, and what plugins add beyond dialects."""
+
+    extensions: Extensions = field(default_factory=Extensions)
 
 
 def load(entry: str) -> Any:
     """The object that "module:attribute" names."""
     module, _, attribute = entry.partition(":")
     return getattr(importlib.import_module(module), attribute)
-
-
-def _factory(entry: str) -> Callable[[], Any]:
-    return lambda: load(entry)
 
 
 def dialect_factories() -> dict[str, Callable[[], Dialect]]:
@@ -43,9 +53,22 @@ def pass_factories() -> dict[str, Callable[[], type[ModulePass]]]:
     return {name: _factory(entry) for name, entry in PASSES.items()}
 
 
-def make_context(extra: Mapping[str, Callable[[], Dialect]] | None = None) -> Context:
-    """A context that knows all dialects and those of plugins, each loaded when an op of it is met."""
-    context = Context()
-    for name, factory in (dialect_factories() | dict(extra or {})).items():
+def pass_class(name: str, extensions: Extensions | None = None) -> type[ModulePass]:
+    """The class of a pass, ours or a plugin's. Raises UsageError for an unknown name."""
+    extensions = extensions or Extensions()
+    factories = extensions.passes | pass_factories()
+    if name not in factories:
+        raise UsageError(f"unknown pass '{name}'; --list-passes shows all{extensions.excuse()}")
+    return factories[name]()
+
+
+def make_context(extensions: Extensions | None = None) -> CompilerContext:
+    """A context that knows all dialects, ours and the plugins', each loaded when an op of it is met."""
+    context = CompilerContext(extensions=extensions or Extensions())
+    for name, factory in (context.extensions.dialects | dialect_factories()).items():
         context.register_dialect(name, factory)
     return context
+
+
+def _factory(entry: str) -> Callable[[], Any]:
+    return lambda: load(entry)

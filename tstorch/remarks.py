@@ -21,7 +21,7 @@ class RemarkKind(StrEnum):
 
 @dataclass(frozen=True)
 class Remark:
-    """One thing said by a pass. `id` is stable ("TST-S004"), `nodes` are ONNX node ids, `metric` holds named figures."""
+    """One remark of a pass. `id` is stable ("TST-S004"), `nodes` are ONNX node ids, `metric` holds named figures."""
 
     kind: RemarkKind
     id: str

@@ -1,0 +1,192 @@
+"""tstorch-opt: compiles a model or IR text up to any level, runs passes on it, and prints the result."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.parser import Parser
+from xdsl.utils.exceptions import DiagnosticException, ParseError
+
+from tstorch.catalog import pass_list
+from tstorch.diagnostics import DiagnosticError, UsageError, write_text_atomically
+from tstorch.instruments import IRDumper, IRPrinter, PassTimer, module_text
+from tstorch.levels import Level, get_level
+from tstorch.pipeline import Observer, compile, parse_passes, run_passes
+from tstorch.plugins import Extensions
+from tstorch.registry import PRINTERS, CompilerContext, load, make_context
+from tstorch.remarks import get_remarks
+from tstorch.target import Target, set_target
+from tstorch.tools.common import add_compile_arguments, guarded, parse_dims, split_names
+from tstorch.verification import verify_module
+
+SPLIT = "// -----"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `tstorch-opt`. Returns the exit code; wrong usage exits with 2."""
+    options = _parser().parse_args(argv)
+    return guarded(lambda: _Opt(options).run())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("tstorch-opt", description=__doc__)
+    parser.add_argument("input", nargs="?", help="a model (.onnx) or IR text; stdin if left out")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where the result goes instead of stdout")
+    parser.add_argument("-p", "--passes", metavar="SPEC", default="", help="passes to run: 'a,b{option=value}'")
+    parser.add_argument("--compile-to", metavar="LEVEL", choices=list(Level), help=f"stop at: {', '.join(Level)}")
+    parser.add_argument("-t", "--print-as", default="mlir", choices=["mlir", *PRINTERS], help="form of the result")
+    parser.add_argument("--list-passes", action="store_true", help="print all passes and hook points")
+    add_compile_arguments(parser)
+    watch = parser.add_argument_group("watching (all to stderr)")
+    watch.add_argument(
+        "--print-ir-after", metavar="PASS", action="append", default=[], help="print the IR after a pass"
+    )
+    watch.add_argument("--print-ir-after-all", action="store_true", help="print the IR after every pass")
+    watch.add_argument("--print-ir-after-change", action="store_true", help="the same, where the pass changed it")
+    watch.add_argument("--dump-dir", metavar="DIR", help="write the IR after every pass that changed it")
+    watch.add_argument("--remarks", action="store_true", help="print what passes did, declined and found out")
+    watch.add_argument("--time-passes", action="store_true", help="print the time of every pass")
+    check = parser.add_argument_group("checking")
+    check.add_argument("--verify-each", action="store_true", help="verify after every pass, not only between levels")
+    check.add_argument("--check-semantics", action="store_true", help="compare values before and after each pass")
+    check.add_argument("--verify-diagnostics", action="store_true", help="errors are the result; exit with 0")
+    check.add_argument("--split-input-file", action="store_true", help=f"treat parts between '{SPLIT}' one by one")
+    form = parser.add_argument_group("form of the text")
+    form.add_argument("--print-debuginfo", action="store_true", help="print locations (--compile-to always does)")
+    form.add_argument("--print-op-generic", action="store_true", help="print ops in generic form")
+    return parser
+
+
+class _Opt:
+    """One call of the tool."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.extensions = Extensions() if options.no_plugins else Extensions.load()
+        self.timer = PassTimer()
+        self.observers = self._observers()
+
+    def run(self) -> int:
+        options = self.options
+        if options.list_passes:
+            return self._finish(pass_list(self.extensions))
+        results = [self._chunk(text, offset) for text, offset in self._chunks()]
+        self._finish(f"{SPLIT}\n".join(results))
+        if options.time_passes:
+            sys.stderr.write(self.timer.table())
+        return 0
+
+    def _observers(self) -> list[Observer]:
+        options = self.options
+        observers: list[Observer] = []
+        if options.check_semantics:
+            from tstorch.semantics import SemanticsChecker
+
+            observers.append(SemanticsChecker())
+        if options.print_ir_after:
+            observers.append(IRPrinter(sys.stderr, names=split_names(options.print_ir_after)))
+        if options.print_ir_after_all or options.print_ir_after_change:
+            observers.append(IRPrinter(sys.stderr, only_changes=options.print_ir_after_change))
+        if options.dump_dir:
+            observers.append(IRDumper(Path(options.dump_dir)))
+        return [*observers, self.timer]
+
+    def _chunks(self) -> list[tuple[str | None, int]]:
+        """The input's parts with the line each begins at; None stands for a model, which is no text."""
+        source = self.options.input
+        if source is not None and source.endswith(".onnx"):
+            return [(None, 0)]
+        text = sys.stdin.read() if source in (None, "-") else _read(source)
+        parts = text.split(SPLIT) if self.options.split_input_file else [text]
+        offsets = accumulate((part.count("\n") for part in parts[:-1]), initial=0)
+        return list(zip(parts, offsets, strict=True))
+
+    def _chunk(self, text: str | None, offset: int) -> str:
+        try:
+            return self._process(text, offset)
+        except (ParseError, DiagnosticException, DiagnosticError) as error:
+            if not self.options.verify_diagnostics or isinstance(error, UsageError):
+                raise
+            return f"{str(error).strip()}\n"
+
+    def _process(self, text: str | None, offset: int) -> str:
+        options = self.options
+        context = make_context(self.extensions)
+        module = self._module(text, offset, context)
+        try:
+            stop = self._stop(module)
+            if stop is not None:
+                compile(
+                    module,
+                    to=stop,
+                    without=split_names(options.without),
+                    rules=options.rules,
+                    context=context,
+                    observers=self.observers,
+                    verify_each=options.verify_each,
+                )
+            passes = parse_passes(self._specs(stop), self.extensions)
+            run_passes(module, passes, context, self.observers, verify_each=options.verify_each)
+            verify_module(module)
+        finally:
+            if options.remarks:
+                sys.stderr.writelines(f"{remark}\n" for remark in get_remarks(module))
+        return self._text(module)
+
+    def _module(self, text: str | None, offset: int, context: CompilerContext) -> ModuleOp:
+        options = self.options
+        dims = parse_dims(options.dim)
+        if text is None:
+            from tstorch.frontend import import_model
+
+            module = import_model(options.input, dims=dims)
+        elif dims:
+            raise UsageError("--dim binds dimensions of a model; IR text has its shapes already")
+        else:
+            module = Parser(context, "\n" * offset + text, options.input or "stdin").parse_module()
+            verify_module(module)
+        if options.target or text is None:
+            set_target(module, Target.load(options.target) if options.target else Target.default())
+        return module
+
+    def _stop(self, module: ModuleOp) -> Level | None:
+        """Where to compile to: rules on a model need the level that they are written for."""
+        if self.options.compile_to:
+            return Level(self.options.compile_to)
+        return Level.PRIM if self.options.rules and get_level(module) == Level.ONNX else None
+
+    def _specs(self, stop: Level | None) -> str:
+        rules = self.options.rules if stop is None else []
+        return ",".join([*(f'apply-rules{{file="{path}"}}' for path in rules), self.options.passes]).strip(",")
+
+    def _text(self, module: ModuleOp) -> str:
+        options = self.options
+        if options.compile_to == Level.ARTIFACT:
+            raise UsageError("--compile-to=artifact makes a file, not text; tstorch-run --save-artifact writes it")
+        if options.print_as != "mlir":
+            return load(PRINTERS[options.print_as])(module)
+        debuginfo = options.print_debuginfo or options.compile_to is not None
+        return module_text(module, debuginfo=debuginfo, generic=options.print_op_generic)
+
+    def _finish(self, result: str) -> int:
+        if self.options.output:
+            write_text_atomically(Path(self.options.output), result)
+        else:
+            sys.stdout.write(result)
+        return 0
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DiagnosticError(f"cannot read '{path}': {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DiagnosticError(f"'{path}' is neither a model (.onnx) nor IR text") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

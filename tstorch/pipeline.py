@@ -1,0 +1,280 @@
+"""The default pipeline, written down once: phases, their passes, and the hook points of plugins.
+
+`--compile-to`, the names of dump files and the list of passes in the artifact are all derived from `PHASES`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
+from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, VerifyException
+
+from tstorch.diagnostics import DiagnosticError, LevelError, UsageError
+from tstorch.levels import Level, get_level, set_level
+from tstorch.locations import LocationAudit
+from tstorch.plugins import Extensions
+from tstorch.registry import CompilerContext, make_context, pass_class
+from tstorch.verification import verify_module
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pass of the pipeline. Without an optional one the program is slower, without another it is no program."""
+
+    spec: str
+    optional: bool = False
+
+    @property
+    def name(self) -> str:
+        """The pass's name."""
+        return self.spec.partition("{")[0]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps that belong together, and the level that stands after them."""
+
+    name: str
+    level: Level
+    steps: tuple[Step, ...]
+
+    @property
+    def hooks(self) -> tuple[str, str]:
+        """The hook points before and after the phase."""
+        return f"before-{self.name}", f"after-{self.name}"
+
+
+PHASES: tuple[Phase, ...] = (
+    Phase("import", Level.ONNX, ()),
+    Phase("prim", Level.PRIM, ()),
+    Phase("fusion", Level.FLOW, ()),
+    Phase("schedule", Level.FLOW, ()),
+    Phase("loop", Level.LOOP, ()),
+    Phase("wgsl", Level.WGSL, ()),
+    Phase("buf", Level.BUF, ()),
+)
+
+
+class Observer(Protocol):
+    """Sees the module before and after each pass: printing, timing, checking."""
+
+    def before(self, step: ModulePass, module: ModuleOp) -> None: ...
+
+    def after(self, step: ModulePass, module: ModuleOp) -> None: ...
+
+
+@dataclass
+class InternalError(Exception):
+    """A pass failed for a reason that is not its input's: what `reproducer` needs to replay it."""
+
+    step: str
+    cause: Exception
+    before: ModuleOp
+    remaining: list[str]
+
+    def __str__(self) -> str:
+        return f"internal error in pass {self.step}: {type(self.cause).__name__}: {self.cause}"
+
+
+def phase_of(pass_name: str) -> str:
+    """The phase that a pass of the pipeline belongs to; empty for others."""
+    return next((phase.name for phase in PHASES for step in phase.steps if step.name == pass_name), "")
+
+
+def optional_passes() -> list[str]:
+    """The passes that `--without` may drop."""
+    return [step.name for phase in PHASES for step in phase.steps if step.optional]
+
+
+def hook_points() -> list[str]:
+    """The names under which plugins place passes."""
+    return [point for phase in PHASES for point in phase.hooks]
+
+
+def plan(
+    start: Level,
+    stop: Level,
+    *,
+    without: Iterable[str] = (),
+    rules: Sequence[str] = (),
+    extensions: Extensions | None = None,
+) -> list[str]:
+    """The specs of the passes that lead from one level to another, plugins' and users' rules included.
+
+    `without` names optional passes, plugins' passes or text rules to leave out. Raises DiagnosticError for other names.
+    """
+    extensions = extensions or Extensions()
+    unwanted = set(without)
+    specs: list[str] = []
+    for phase in PHASES:
+        if start.order < phase.level.order <= stop.order:
+            before, after = phase.hooks
+            own = [spec for step in phase.steps for spec in _with_rules(step, rules)]
+            specs += [*extensions.hooked(before), *own, *extensions.hooked(after)]
+    return _drop(specs, unwanted, extensions)
+
+
+def compile(
+    module: ModuleOp,
+    *,
+    to: Level,
+    without: Iterable[str] = (),
+    rules: Sequence[str] = (),
+    context: CompilerContext | None = None,
+    observers: Sequence[Observer] = (),
+    verify_each: bool = False,
+) -> list[str]:
+    """Compiles the module in place from the level it stands at to `to`; returns the specs of the passes that ran."""
+    context = context or make_context()
+    start = get_level(module)
+    if start is None:
+        raise LevelError(
+            "the module does not say its level: give it the attribute tst.level, as --compile-to prints it"
+        )
+    if to.order < start.order:
+        raise LevelError(f"the module stands at level {start}, beyond {to}; compilation only goes forward")
+    specs = plan(start, to, without=without, rules=rules, extensions=context.extensions)
+    run_passes(module, parse_passes(",".join(specs), context.extensions), context, observers, verify_each=verify_each)
+    return specs
+
+
+def parse_passes(text: str, extensions: Extensions | None = None) -> list[ModulePass]:
+    """The passes that `pass{option=value},...` names. Raises UsageError naming what is unknown or malformed."""
+    try:
+        return [_instance(spec, extensions) for spec in parse_pipeline(text)]
+    except ArgSpecParseError as error:
+        raise UsageError(str(error)) from None
+
+
+def run_passes(
+    module: ModuleOp,
+    passes: Sequence[ModulePass],
+    context: CompilerContext,
+    observers: Sequence[Observer] = (),
+    *,
+    verify_each: bool = False,
+) -> None:
+    """Runs passes in order, verifying wherever the level changes (`verify_each`: after every pass).
+
+    Raises DiagnosticError for what the user can act on, InternalError for a bug of a pass.
+    """
+    start = module.clone()
+    for index, step in enumerate(passes):
+        try:
+            _run(module, step, context, observers, verify_each)
+        except (DiagnosticError, DiagnosticException) as error:
+            if not isinstance(error, _BrokenIR):
+                raise
+            raise _internal(start, passes, index, context, error) from error
+        except Exception as error:  # a bug of the pass: told with what replays it
+            raise _internal(start, passes, index, context, error) from error
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a pass asks of the module and promises; None stands for any level."""
+
+    requires: Level | None = field(default=None)
+    ensures: Level | None = field(default=None)
+
+    @classmethod
+    def of(cls, step: ModulePass | type[ModulePass]) -> "Contract":
+        """The levels that a pass declares; a foreign pass (xDSL's) declares none."""
+        return cls(getattr(step, "requires", None), getattr(step, "ensures", None))
+
+
+class _BrokenIR(DiagnosticException):
+    """IR that a pass broke: not the user's doing."""
+
+
+def _run(
+    module: ModuleOp, step: ModulePass, context: CompilerContext, observers: Sequence[Observer], verify_each: bool
+) -> None:
+    contract = Contract.of(step)
+    level = get_level(module)
+    if contract.requires and level and level != contract.requires:
+        raise LevelError(f"pass {step.name} works at level {contract.requires}; the module stands at {level}")
+    audit = LocationAudit(module)
+    for observer in observers:
+        observer.before(step, module)
+    step.apply(context, module)
+    if contract.ensures and level:
+        set_level(module, contract.ensures)
+    for observer in reversed(observers):
+        observer.after(step, module)
+    audit.check(module, step.name)
+    if verify_each or contract.ensures != contract.requires:
+        _verify_after(module, step.name)
+
+
+def _verify_after(module: ModuleOp, pass_name: str) -> None:
+    try:
+        verify_module(module)
+    except VerifyException as error:
+        raise _BrokenIR(f"invalid IR after pass {pass_name}: {error}") from error
+
+
+def _internal(
+    start: ModuleOp, passes: Sequence[ModulePass], index: int, context: CompilerContext, error: Exception
+) -> InternalError:
+    """The bug, with the IR before the failing pass: passes are deterministic, so the earlier ones are run again."""
+    for step in passes[:index]:
+        contract = Contract.of(step)
+        step.apply(context, start)
+        if contract.ensures and get_level(start):
+            set_level(start, contract.ensures)
+    specs = [str(step.pipeline_pass_spec()) for step in passes[index:]]
+    return InternalError(passes[index].name, error, start, specs)
+
+
+def _instance(spec: ArgSpec, extensions: Extensions | None) -> ModulePass:
+    kind = pass_class(spec.name, extensions)
+    try:
+        return kind.from_pass_spec(spec)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"pass {spec.name}: {error}") from None
+
+
+def _with_rules(step: Step, rules: Sequence[str]) -> list[str]:
+    """A step's own spec; the user's rules come right before the built-in ones, so they win."""
+    if step.spec != "apply-rules":
+        return [step.spec]
+    return [*(f'apply-rules{{file="{path}"}}' for path in rules), step.spec]
+
+
+def _drop(specs: list[str], unwanted: set[str], extensions: Extensions) -> list[str]:
+    """Leaves out what `--without` names: passes, and rules of the built-in and the plugins' files."""
+    if not unwanted:
+        return specs
+    droppable = set(optional_passes()) | {name for plugin in extensions.plugins for name in plugin.passes}
+    passes, names = unwanted & droppable, unwanted - droppable
+    if names:
+        from tstorch.passes.fusion.rules.library import library_rule_names
+
+        known = library_rule_names(extensions)
+        if bad := sorted(names - set(known)):
+            choices = ", ".join(sorted(droppable | set(known)))
+            raise DiagnosticError(f"cannot leave out {', '.join(bad)}; optional passes and rules are: {choices}")
+        without = ",".join(f'"{name}"' for name in sorted(names))
+        specs = [f"apply-rules{{without={without}}}" if spec == "apply-rules" else spec for spec in specs]
+    return [spec for spec in specs if spec.partition("{")[0] not in passes]
+
+
+__all__ = [
+    "PHASES",
+    "Contract",
+    "InternalError",
+    "Observer",
+    "Phase",
+    "Step",
+    "compile",
+    "hook_points",
+    "optional_passes",
+    "parse_passes",
+    "phase_of",
+    "plan",
+    "run_passes",
+]
