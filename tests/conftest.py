@@ -1,7 +1,6 @@
-"""What holds for every test: no skip in CI that is not listed, and a runtime folder where the system gives none."""
+"""What holds for every test: in CI none is skipped that is not listed."""
 
 import os
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -41,16 +40,3 @@ def pytest_make_collect_report():
     report = yield
     fail_if_unlisted(report)
     return report
-
-
-@pytest.fixture(scope="session", autouse=True)
-def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Gives graphics drivers the private folder that a login session would have; without one they complain."""
-    if os.environ.get("XDG_RUNTIME_DIR"):
-        yield
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("runtime")
-        folder.chmod(0o700)
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))
-        yield
