@@ -54,12 +54,28 @@ def small_trace() -> Trace:
             _dispatch(0, "prep", "prep", 50.0, [_share("bn1", 1.0)], entry="init"),
             _dispatch(1, "k0", "conv_relu", 600.0, [_share("conv1", 0.9), _share("bn1", 0.05), _share("relu1", 0.05)]),
             _dispatch(2, "k0", "conv_relu", 300.0, [_share("conv2", 0.9), _share("bn2", 0.05), _share("relu2", 0.05)]),
-            _dispatch(3, "k1", "mean", 100.0, [_share("pool", 1.0)], flops=1_000_000, bytes=4_000_000),
+            _dispatch(3, "k1", "mean", 100.0, [_share("pool", 1.0)], flops=1_000_000, bytes=800_000),
         ],
         buffers=[{"id": 0, "name": "arena0", "bytes": 802816, "category": "activation"}],
         tensors=[
-            {"name": "conv1_out", "buffer": 0, "offset": 0, "bytes": 600, "first": 1, "last": 2, "category": "activation"},
-            {"name": "conv2_out", "buffer": 0, "offset": 600, "bytes": 400, "first": 2, "last": 3, "category": "activation"},
+            {
+                "name": "conv1_out",
+                "buffer": 0,
+                "offset": 0,
+                "bytes": 600,
+                "first": 1,
+                "last": 2,
+                "category": "activation",
+            },
+            {
+                "name": "conv2_out",
+                "buffer": 0,
+                "offset": 600,
+                "bytes": 400,
+                "first": 2,
+                "last": 3,
+                "category": "activation",
+            },
         ],
         timeline=[
             {"dispatch": 1, "live_bytes": 600, "tensors": ["conv1_out"]},
@@ -86,7 +102,14 @@ def _node(name: str, op_type: str, module: str, where: str = "run", reason: str 
 
 
 def _missed(remark: str, reason: str, nodes: list[str]) -> Record:
-    return {"id": remark, "kind": "missed", "reason": reason, "nodes": nodes, "suggest": "", "pass": "form-dispatch-regions"}
+    return {
+        "id": remark,
+        "kind": "missed",
+        "reason": reason,
+        "nodes": nodes,
+        "suggest": "",
+        "pass": "form-dispatch-regions",
+    }
 
 
 def measured() -> Record:

@@ -1,0 +1,113 @@
+"""The report as one JSON object (`tstorch-report/1`), computed from a trace alone; `docs/report.md` has each key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tstorch.report.fusion import fusion_section
+from tstorch.report.roofline import Ceilings, bound_of, share_of_ceiling
+from tstorch.report.verdict import verdict
+from tstorch.trace.join import by_kernel, node_shares, node_us, timed_dispatches, total_us
+from tstorch.trace.schema import Record, Trace
+
+SCHEMA = "tstorch-report/1"
+
+# The parts of a light run, in the order in which they happen (DESIGN 6): they and nothing else add up to `whole`.
+PARTS = ("handoff", "upload", "encode", "submit", "launch", "gpu", "sync", "readback", "unattributed")
+COLD_STAGES = ("import", "device", "passes", "codegen", "pipelines", "upload", "init", "first_run", "unattributed")
+
+
+def build_report(trace: Trace) -> Record:
+    """The whole report on one measured program."""
+    header, measured = trace.header, trace.measured
+    return {
+        "schema": SCHEMA,
+        "fingerprint": trace.fingerprint,
+        "model": header["model"],
+        "dims": header.get("dims", {}),
+        "inputs": header.get("inputs", []),
+        "target": header["target"],
+        "adapter": header["adapter"],
+        "verdict": verdict(trace),
+        "check": measured.get("check"),
+        "latency_ms": measured["latency_ms"],
+        "cold_ms": {stage["name"]: stage["ms"] for stage in trace.stages} | {"total": _cold_total(trace)},
+        "cold_busy_ms": {stage["name"]: stage["busy_ms"] for stage in trace.stages if "busy_ms" in stage},
+        "parts_us": measured["parts_us"],
+        "timing": measured["timing"],
+        "ceilings": measured.get("ceilings"),
+        "dispatches": len(timed_dispatches(trace)),
+        "submitted": measured["submitted"],
+        "dispatch_table": [_dispatch_row(dispatch) for dispatch in timed_dispatches(trace)],
+        "kernels": _kernel_rows(trace),
+        "nodes": _node_rows(trace),
+        "fusion": fusion_section(trace),
+        "memory": measured["memory"],
+        "live_at_peak": _live_at_peak(trace),
+    }
+
+
+def _cold_total(trace: Trace) -> float:
+    return sum(stage["ms"] for stage in trace.stages)
+
+
+def _dispatch_row(dispatch: Record) -> Record:
+    return {
+        "id": dispatch["id"],
+        "kernel": dispatch["kernel"],
+        "label": dispatch.get("label", ""),
+        "us": dispatch.get("us"),
+        "grid": dispatch["grid"],
+        "nodes": dispatch["shares"],
+    }
+
+
+def _kernel_rows(trace: Trace) -> list[Record]:
+    """One row a kernel, slowest first; untimed kernels by what they move."""
+    ceilings = Ceilings.of(trace.measured)
+    rows = [_kernel_row(name, dispatches, ceilings) for name, dispatches in by_kernel(trace).items()]
+    return sorted(rows, key=lambda row: (-(row["us"] or 0), -row["bytes"], row["name"]))
+
+
+def _kernel_row(name: str, dispatches: list[Record], ceilings: Ceilings | None) -> Record:
+    us = total_us(dispatches)
+    moved, computed = sum(d["bytes"] for d in dispatches), sum(d["flops"] for d in dispatches)
+    return {
+        "name": name,
+        "label": dispatches[0].get("label", ""),
+        "us": us,
+        "dispatches": len(dispatches),
+        "nodes": list(dict.fromkeys(node for dispatch in dispatches for node in node_shares(dispatch))),
+        "bytes": moved,
+        "flops": computed,
+        "bound": bound_of(ceilings, moved, computed),
+        "share_of_ceiling": share_of_ceiling(ceilings, moved, computed, us),
+    }
+
+
+def _node_rows(trace: Trace) -> list[Record]:
+    """Every node of the model in the model's order: its time (an estimate where fused), or where else it went."""
+    times = node_us(trace)
+    return [
+        {
+            "id": node["id"],
+            "op_type": node.get("op_type", ""),
+            "module": node.get("module", ""),
+            "source": node.get("source", ""),
+            "us": times.get(node["id"]),
+            "where": node["where"],
+            "reason": node.get("reason", ""),
+        }
+        for node in trace.nodes
+    ]
+
+
+def _live_at_peak(trace: Trace) -> dict[str, Any]:
+    """The dispatch at which most bytes of activations are live, and the tensors that are."""
+    if not trace.timeline:
+        return {"dispatch": None, "live_bytes": 0, "tensors": []}
+    peak = max(trace.timeline, key=lambda moment: moment["live_bytes"])
+    sizes = {tensor["name"]: tensor["bytes"] for tensor in trace.tensors}
+    tensors = [{"name": name, "bytes": sizes.get(name)} for name in peak["tensors"]]
+    tensors.sort(key=lambda tensor: -(tensor["bytes"] or 0))
+    return {"dispatch": peak["dispatch"], "live_bytes": peak["live_bytes"], "tensors": tensors}

@@ -1,0 +1,170 @@
+"""The rest of the report: the figures behind the headline, each section with its own bound of lines unless in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tstorch.report.headline import Row, labelled, timing_text
+from tstorch.report.names import few, node_names
+from tstorch.report.units import bytes_text, count_text, ms_text, share_text, time_text
+from tstorch.trace.schema import Record
+
+KERNELS = 5
+FUSED = 3
+REFUSED = 3
+ALIVE = 3
+
+
+def rows(report: Record, *, full: bool) -> Iterator[Row]:
+    """Label and text of each line of every section; `full` lifts the bounds and adds the table of nodes."""
+    yield from labelled("Adapter", _adapter(report))
+    yield "Steady latency", _steady(report)
+    yield from labelled("Cold start", _cold(report))
+    yield from labelled("Where one run's time goes", _parts(report["parts_us"]))
+    yield from labelled("Kernels by time", _kernels(report, None if full else KERNELS))
+    yield from labelled("Fused", _fused(report, None if full else FUSED))
+    yield from labelled("Not fused, and why", _refused(report, None if full else REFUSED))
+    yield from labelled("Memory", _memory(report, None if full else ALIVE))
+    if full:
+        yield from labelled("Dispatches", _dispatches(report))
+        yield from labelled("Nodes (times are estimates)", _nodes(report))
+
+
+def _adapter(report: Record) -> list[str]:
+    adapter, timing = report["adapter"], report["timing"]
+    driver = adapter["driver"] or "driver not named"
+    first = f"{adapter['name']} ({adapter['backend']}, {driver}); compiled for {report['target']['id']}"
+    facts = [timing_text(timing)]
+    if timing.get("agreement") is not None:
+        facts.append(f"agreement {timing['agreement']:.0f} %")
+    if timing.get("probe_us") is not None:
+        facts.append(f"raw sum {time_text(timing['raw_sum_us'])} less {_constant(timing['probe_us'])} a dispatch")
+    if timing.get("sentinel_drift") is not None:
+        facts.append(f"clock drift {timing['sentinel_drift']:+.0%}")
+    notes = [f"note: {note}" for note in adapter.get("notes", ())]
+    return [first, "; ".join(facts), *notes]
+
+
+def _constant(probe_us: float) -> str:
+    """The probe's constant, which may be nothing at all: then no time is printed."""
+    return "nothing" if probe_us == 0 else time_text(probe_us)
+
+
+def _steady(report: Record) -> str:
+    latency, idle = report["latency_ms"], report["timing"].get("idle_run_ms")
+    figures = (
+        f"median {ms_text(latency['median'])}, p90 {ms_text(latency['p90'])}, spread (MAD) {ms_text(latency['mad'])}"
+    )
+    after = "" if idle is None else f"; a single run on an idle device {ms_text(idle)}"
+    return f"{figures}, {latency['runs']} runs{after}"
+
+
+def _cold(report: Record) -> list[str]:
+    cold = report["cold_ms"]
+    stages = [f"{name.replace('_', ' ')} {ms_text(ms)}" for name, ms in cold.items() if name != "total" and ms]
+    return [f"{ms_text(cold['total'])} = {' + '.join(stages)}"]
+
+
+def _parts(parts: Record) -> list[str]:
+    """The parts in order; they add up to the whole, which is a mean as they are."""
+    whole = parts["whole"]
+    cells = [
+        f"{name} {time_text(us)} ({share_text(us, whole)})" for name, us in parts.items() if name != "whole" and us
+    ]
+    middle = (len(cells) + 1) // 2
+    return [f"{time_text(whole)} = {' + '.join(cells[:middle])}", f"+ {' + '.join(cells[middle:])}"]
+
+
+def _kernels(report: Record, limit: int | None) -> list[str]:
+    kernels = report["kernels"]
+    known = all(kernel["us"] is not None for kernel in kernels)
+    whole = sum(kernel["us"] for kernel in kernels) if known else None
+    names = node_names(report)
+    lines = [f"{'time':>9} {'of gpu':>6} {'x':>3} {'bytes':>9} {'work':>11} {'bound':>7} {'of it':>5}  what"]
+    for kernel in kernels[:limit]:
+        nodes = few([names.get(node, node) for node in kernel["nodes"]], 1)
+        lines.append(
+            f"{time_text(kernel['us']):>9} {share_text(kernel['us'], whole):>6} {kernel['dispatches']:>3} "
+            f"{bytes_text(kernel['bytes']):>9} {count_text(kernel['flops'], 'FLOP'):>11} "
+            f"{kernel['bound'] or '-':>7} {share_text(kernel['share_of_ceiling']):>5}  {kernel['label']}: {nodes}"
+        )
+    return [*lines, *_rest(kernels, limit, "kernels", whole)]
+
+
+def _rest(items: list[Record], limit: int | None, what: str, whole: float | None = None) -> list[str]:
+    """One line for what does not fit, with its time, so that what is printed still adds up."""
+    rest = items[limit:] if limit is not None else []
+    if not rest:
+        return []
+    times = [item["us"] for item in rest]
+    if None in times:
+        return [f"and {len(rest)} more {what} (--full)"]
+    return [f"{time_text(sum(times)):>9} {share_text(sum(times), whole):>6}  {len(rest)} more {what} (--full)"]
+
+
+def _fused(report: Record, limit: int | None) -> list[str]:
+    done = report["fusion"]["done"]
+    lines = [
+        f"{time_text(row['us']):>9} {row['occurrences']:>3} x {row['label']}"
+        + (f" [{few(row['as'], 1)}]" if row["as"] else "")
+        + f", from {few(row['nodes'][0], 3)}"
+        for row in done[:limit]
+    ]
+    return [*lines, *_rest(done, limit, "kinds")]
+
+
+def _refused(report: Record, limit: int | None) -> list[str]:
+    """Refusals grouped by reason; the time is that of the nodes that stayed apart, each counted once."""
+    times = {node["id"]: node["us"] for node in report["nodes"]}
+    groups: dict[tuple[str, str], dict[str, float | None]] = {}
+    for row in report["fusion"]["missed"]:
+        groups.setdefault((row["id"], row["reason"]), {}).update({node: times.get(node) for node in row["nodes"]})
+    lines = []
+    for (remark, reason), nodes in groups.items():
+        known = [us for us in nodes.values() if us is not None]
+        time = time_text(sum(known)) if known else "untimed"
+        lines.append((sum(known), f"{time:>9} {remark} {reason}: {few(list(nodes), 2)}"))
+    lines.sort(key=lambda line: -line[0])
+    more = len(lines) - limit if limit is not None else 0
+    texts = [text for _, text in lines[:limit]]
+    return [*texts, f"and {more} more reasons (--full)"] if more > 0 else texts
+
+
+def _memory(report: Record, limit: int | None) -> list[str]:
+    memory, peak = report["memory"], report["live_at_peak"]
+    ratio = memory["arena_peak"] / memory["lower_bound"] if memory["lower_bound"] else None
+    reserved = (
+        "unknown" if memory["reserved"] is None else f"{bytes_text(memory['reserved'])} ({memory['reserved_source']})"
+    )
+    staging = bytes_text(memory["staging"])
+    alive = [f"{tensor['name']} {bytes_text(tensor['bytes'])}" for tensor in peak["tensors"]]
+    return [
+        f"requested {bytes_text(memory['requested'])}: weights {bytes_text(memory['weights'])}, "
+        f"activations {bytes_text(memory['activations'])}, staging {staging}; reserved {reserved}",
+        f"arena peak {bytes_text(memory['arena_peak'])}, lower bound {bytes_text(memory['lower_bound'])}"
+        + ("" if ratio is None else f" (x {ratio:.2f})")
+        + f"; alive at the peak, dispatch {peak['dispatch']}: {few(alive, len(alive) if limit is None else limit)}",
+    ]
+
+
+def _dispatches(report: Record) -> list[str]:
+    names = node_names(report)
+    return [
+        f"{row['id']:>4} {time_text(row['us']):>9}  {row['kernel']} {'x'.join(map(str, row['grid']))}  "
+        + ", ".join(
+            f"{names.get(share['id'], share['id'])}"
+            + ("" if share["role"] == "forward" else f" [{share['role']}]")
+            + f" {share_text(share['share'])}"
+            for share in row["nodes"]
+        )
+        for row in report["dispatch_table"]
+    ]
+
+
+def _nodes(report: Record) -> list[str]:
+    names = node_names(report)
+    return [
+        f"{time_text(node['us']) if node['where'] == 'run' else node['where']:>9}  {names[node['id']]}"
+        + (f": {node['reason']}" if node["reason"] else "")
+        for node in report["nodes"]
+    ]

@@ -1,0 +1,123 @@
+"""The first block of the report: what a person who asks 'how does my model do here?' wants to read, in 12 lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tstorch.report.names import node_names
+from tstorch.report.units import bytes_text, ms_text, share_text, time_text
+from tstorch.trace.schema import Record
+
+# Label and text of one line.
+Row = tuple[str, str]
+
+CONTRIBUTORS = 4
+FUSIONS = 2
+
+
+def rows(report: Record) -> Iterator[Row]:
+    """Label and text of each line; an empty label continues the row above."""
+    yield "Model", _model(report)
+    yield "Total latency", _latency(report)
+    yield "Peak GPU memory", _memory(report["memory"])
+    yield "GPU dispatches", str(report["dispatches"])
+    yield from labelled("Top latency contributors", _contributors(report))
+    yield from labelled("Operator fusion", _fusions(report))
+    yield from labelled("Conclusion", _conclusion(report))
+
+
+def labelled(label: str, lines: list[str]) -> Iterator[Row]:
+    """The lines under one label."""
+    for index, line in enumerate(lines or ["none"]):
+        yield ("" if index else label), line
+
+
+def _model(report: Record) -> str:
+    dims = ", ".join(f"{name}={size}" for name, size in report["dims"].items())
+    return report["model"]["path"] + (f" ({dims})" if dims else "")
+
+
+def _latency(report: Record) -> str:
+    latency = report["latency_ms"]
+    return f"{ms_text(latency['median'])} (median of {latency['runs']} runs)"
+
+
+def _memory(memory: Record) -> str:
+    return f"{bytes_text(memory['requested'])} requested, weights and all (weights are {bytes_text(memory['weights'])})"
+
+
+def _contributors(report: Record) -> list[str]:
+    """The nodes that lead the slowest dispatches, and what went into the first of them."""
+    names = node_names(report)
+    led: dict[str, float] = {}
+    members: dict[str, list[str]] = {}
+    for dispatch in report["dispatch_table"]:
+        shares = _by_node(dispatch)
+        head = max(shares, key=lambda node: shares[node])
+        led[head] = led.get(head, 0.0) + (dispatch["us"] or 0.0)
+        members.setdefault(head, []).extend(node for node in shares if node != head)
+    if any(dispatch["us"] is None for dispatch in report["dispatch_table"]):
+        return ["untimed: this adapter gives no times of single dispatches"]
+    whole = sum(led.values())
+    lines = []
+    for head in sorted(led, key=lambda node: -led[node]):
+        lines.append(f"{time_text(led[head]):>9} {share_text(led[head], whole):>5}  {names[head]}")
+        into = list(dict.fromkeys(node for node in members[head] if node not in led))
+        if into and len(lines) == 1:
+            lines.append(f"{'fused':>9} {'':>5}  {', '.join(names[node] for node in into)} into {names[head]}")
+    return lines[:CONTRIBUTORS]
+
+
+def _by_node(dispatch: Record) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for share in dispatch["nodes"]:
+        shares[share["id"]] = shares.get(share["id"], 0.0) + share["share"]
+    return shares
+
+
+def _fusions(report: Record) -> list[str]:
+    done = sorted(report["fusion"]["done"], key=lambda row: -row["occurrences"])
+    return [f"{row['label']} -> fused ({_occurrences(row['occurrences'])})" for row in done[:FUSIONS]]
+
+
+def _occurrences(count: int) -> str:
+    return f"{count} occurrence{'' if count == 1 else 's'}"
+
+
+def _conclusion(report: Record) -> list[str]:
+    """The verdict for this machine: whether the answer is right, whether it fits, what the times are worth."""
+    status = report["verdict"]["status"]
+    first = f"{status} on {report['adapter']['name']}; {_right(report)}"
+    return [first, f"{_fits(report)}; {timing_text(report['timing'])}"]
+
+
+def _right(report: Record) -> str:
+    check = report["check"]
+    if check is None:
+        return "outputs not checked (--check does)"
+    worst = max(check["outputs"], key=lambda row: row["error"])
+    word = "right" if all(row["ok"] for row in check["outputs"]) else "WRONG"
+    return (
+        f"outputs {word}: largest error {worst['error']:.1e} of '{worst['output']}' against {worst['reference']} "
+        f"(limit {check['tolerance']:.0e})"
+    )
+
+
+def _fits(report: Record) -> str:
+    memory = report["memory"]
+    if memory["reserved"] is None:
+        return f"fits, {bytes_text(memory['requested'])} requested"
+    return f"fits, {bytes_text(memory['reserved'])} reserved ({memory['reserved_source']})"
+
+
+def timing_text(timing: Record) -> str:
+    """What the times are worth, in a few words."""
+    words = {
+        "device": "times are the device's own",
+        "quantised": "times are the device's own, but coarse",
+        "host": "times are the host's, of submit and wait",
+        "untimed": "single dispatches are untimed",
+        "invalid": "the device's timestamps are invalid and not used",
+    }
+    stable = timing.get("stable", True)
+    return words[timing["quality"]] + ("" if stable else ", unstable (the clock drifted)")

@@ -1,0 +1,39 @@
+"""The report as text: an answer of at most 12 lines, then the evidence; at most 40 lines in all unless asked for more.
+
+Every line is built as one line, so what is promised here about their number holds at any width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from tstorch.report import evidence, headline
+from tstorch.trace.schema import Record
+
+HEADLINE_LINES = 12
+REPORT_LINES = 40
+
+
+def report_lines(report: Record, *, full: bool = False) -> list[Text]:
+    """The lines of the report, without line breaks; at most `REPORT_LINES` of them unless `full`."""
+    lines = list(_styled(headline.rows(report)))[:HEADLINE_LINES]
+    lines.append(Text())
+    lines += _styled(evidence.rows(report, full=full))
+    return lines if full else lines[:REPORT_LINES]
+
+
+def print_report(report: Record, console: Console, *, full: bool = False) -> None:
+    """Writes the report to `console`; what is wider than a terminal ends in an ellipsis, a file gets it whole."""
+    for line in report_lines(report, full=full):
+        if console.is_terminal:
+            console.print(line, no_wrap=True, overflow="ellipsis")
+        else:
+            console.print(line, soft_wrap=True)
+
+
+def _styled(rows: Iterable[tuple[str, str]]) -> Iterator[Text]:
+    for label, text in rows:
+        yield Text.assemble((f"{label:<28}", "bold"), text)

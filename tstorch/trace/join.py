@@ -1,0 +1,81 @@
+"""Who owns the microseconds: times of dispatches joined, by dispatch id, to kernels and to ONNX nodes.
+
+A dispatch's time is measured. What one node has of a fused dispatch is an estimate, by the shares that the compiler
+wrote (of FLOPs and bytes); shares of a dispatch sum to 1, so nodes add up to the dispatches, and those to the gpu part.
+Everything here yields None where nothing was timed, never 0.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from tstorch.trace.schema import Record, Trace
+
+
+def timed_dispatches(trace: Trace) -> list[Record]:
+    """The dispatches that a run submits, in order: those of `init` run once, at load, and are no part of latency."""
+    return [dispatch for dispatch in trace.dispatches if dispatch["entry"] != "init"]
+
+
+def total_us(dispatches: Iterable[Record]) -> float | None:
+    """The sum of the dispatches' times, or None where any of them is untimed."""
+    times = [dispatch.get("us") for dispatch in dispatches]
+    return None if not times or None in times else sum(times)
+
+
+def gpu_us(trace: Trace) -> float | None:
+    """Microseconds of all dispatches of one run."""
+    return total_us(timed_dispatches(trace))
+
+
+def by_kernel(trace: Trace) -> dict[str, list[Record]]:
+    """The dispatches of a run under the name of the kernel that each launches."""
+    kernels: defaultdict[str, list[Record]] = defaultdict(list)
+    for dispatch in timed_dispatches(trace):
+        kernels[dispatch["kernel"]].append(dispatch)
+    return dict(kernels)
+
+
+def node_us(trace: Trace) -> dict[str, float | None]:
+    """The estimated microseconds of each node that has a part in a dispatch of a run."""
+    owned: defaultdict[str, list[float | None]] = defaultdict(list)
+    for dispatch in timed_dispatches(trace):
+        for share in dispatch["shares"]:
+            owned[share["id"]].append(None if dispatch.get("us") is None else dispatch["us"] * share["share"])
+    return {node: None if None in parts else sum(p for p in parts if p is not None) for node, parts in owned.items()}
+
+
+def leader(dispatch: Record) -> str | None:
+    """The node with the largest share: the one that the dispatch is named after, into which the others were fused."""
+    shares = node_shares(dispatch)
+    return max(shares, key=lambda node: shares[node]) if shares else None
+
+
+def node_shares(dispatch: Record) -> dict[str, float]:
+    """Node id to its share of the dispatch, over all roles, in the order of the dispatch's own table."""
+    shares: defaultdict[str, float] = defaultdict(float)
+    for share in dispatch["shares"]:
+        shares[share["id"]] += share["share"]
+    return dict(shares)
+
+
+def led_us(trace: Trace) -> dict[str, float | None]:
+    """Leading node to the microseconds of the dispatches that it leads; these add up without any estimate."""
+    led: defaultdict[str, list[Record]] = defaultdict(list)
+    for dispatch in timed_dispatches(trace):
+        if (node := leader(dispatch)) is not None:
+            led[node].append(dispatch)
+    return {node: total_us(dispatches) for node, dispatches in led.items()}
+
+
+def fused_into(trace: Trace) -> dict[str, str]:
+    """Node id to the node whose dispatch it went into, for each node that leads no dispatch of its own."""
+    leaders = led_us(trace)
+    into: dict[str, str] = {}
+    for dispatch in timed_dispatches(trace):
+        head = leader(dispatch)
+        for node in node_shares(dispatch):
+            if head is not None and node not in leaders:
+                into.setdefault(node, head)
+    return into
