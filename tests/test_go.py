@@ -183,6 +183,7 @@ def test_demo_runs_the_example_and_closes_with_the_users_own_line(go, monkeypatc
     ran = []
     monkeypatch.setattr(go, "is_installed", lambda extra: True)
     monkeypatch.setattr(go.subprocess, "call", lambda command: ran.append(command) or 0)
+    monkeypatch.setattr(go, "ROOT", str(tmp_path / "clone"))
     monkeypatch.chdir(tmp_path)
     assert go.main(["demo"]) == 0
     assert [os.path.basename(command[0]) for command in ran] == ["python", "tstorch-run"]
@@ -191,8 +192,9 @@ def test_demo_runs_the_example_and_closes_with_the_users_own_line(go, monkeypatc
     assert last.split() == [str(ROOT / ".venv/bin/tstorch-run"), "path/to/your/model.onnx"]
 
 
-def test_demo_that_fails_does_not_invite(go, monkeypatch, capsys):
+def test_demo_that_fails_does_not_invite(go, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(go, "is_installed", lambda extra: True)
+    monkeypatch.setattr(go, "ROOT", str(tmp_path))
     monkeypatch.setattr(go.subprocess, "call", lambda command: 3)
     assert go.main(["demo"]) == 3
     assert "your model" not in capsys.readouterr().out
