@@ -2,12 +2,14 @@
 
 import io
 import json
+from itertools import pairwise
 
 import pytest
 from report_fixtures import small_trace
 from rich.console import Console
 
 from tstorch.report.build import PARTS, build_report
+from tstorch.report.chrome_trace import chrome_trace
 from tstorch.report.terminal import HEADLINE_LINES, REPORT_LINES, print_report, report_lines
 from tstorch.report.units import bytes_text, count_text, share_text, time_text
 
@@ -188,3 +190,26 @@ def test_sizes_counts_and_shares_read_well():
     ]
     assert [count_text(n, "FLOP") for n in (0, 999, 1.5e9)] == ["0 FLOP", "999 FLOP", "1.50 GFLOP"]
     assert [share_text(*pair) for pair in ((None, 1), (1, 0), (0.001, 1), (31, 100))] == ["-", "-", "< 1 %", "31 %"]
+
+
+def test_the_chrome_trace_has_whole_events_that_do_not_overlap():
+    document = json.loads(json.dumps(chrome_trace(small_trace())))
+    events = document["traceEvents"]
+    assert all({"ph", "ts", "dur", "pid", "tid"} <= set(event) for event in events)
+    for track in {event["tid"] for event in events}:
+        slices = [event for event in events if event["ph"] == "X" and event["tid"] == track]
+        assert slices
+        assert all(a["ts"] + a["dur"] <= b["ts"] + 1e-6 for a, b in pairwise(slices))
+
+
+def test_dispatches_lie_within_the_gpu_part():
+    slices = [event for event in chrome_trace(small_trace())["traceEvents"] if event["ph"] == "X"]
+    part = next(event for event in slices if event["name"] == "gpu")
+    dispatches = [event for event in slices if "kernel" in event["args"]]
+    assert [event["dur"] for event in dispatches] == [600.0, 300.0, 100.0]
+    assert dispatches[0]["ts"] == part["ts"]
+    assert dispatches[-1]["ts"] + dispatches[-1]["dur"] <= part["ts"] + part["dur"]
+
+
+def test_untimed_dispatches_have_no_slice():
+    assert not [event for event in chrome_trace(untimed())["traceEvents"] if "kernel" in event["args"]]

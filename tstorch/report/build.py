@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tstorch.report.fusion import fusion_section
-from tstorch.report.roofline import Ceilings, bound_of, share_of_ceiling
 from tstorch.report.verdict import verdict
+from tstorch.trace.bounds import Ceilings, bound_of, share_of_ceiling
 from tstorch.trace.join import by_kernel, node_shares, node_us, timed_dispatches, total_us
 from tstorch.trace.schema import Record, Trace
 

@@ -59,7 +59,7 @@ RECORDS = {
 REQUIRED = {
     "header": frozenset({"fingerprint", "model", "target", "adapter"}),
     "node": frozenset({"id", "where"}),
-    "dispatch": frozenset({"id", "entry", "kernel", "grid", "bytes", "flops", "shares"}),
+    "dispatch": frozenset({"id", "entry", "kernel", "grid", "bytes", "flops", "nodes", "shares"}),
     "tensor": frozenset({"name", "bytes"}),
     "live": frozenset({"dispatch", "live_bytes", "tensors"}),
     "stage": frozenset({"name", "ms"}),
