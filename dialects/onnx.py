@@ -1,0 +1,457 @@
+"""The imported graph: one op per ONNX node, under ONNX's own name, held against what `onnx.defs` says of it.
+
+    %w = onnx.initializer <"net.onnx", "conv.weight", "9f86d0..."> : tensor<8x3x3x3xf32>
+    %y = onnx.Conv(%x, %w, _) {strides = array<i64: 2, 2>} : (tensor<1x3x8x8xf32>, ...) -> tensor<1x8x3x3xf32>
+
+`_` stands for an optional operand that is absent. Operators of other domains carry theirs: `onnx.ai.onnx.ml.Scaler`.
+The module says which opsets it speaks (`onnx.opset = {ai.onnx = 20 : i64}`); an op that speaks another says so itself.
+Values whose type the file does not state have the type `!onnx.any`: the conversion to prim finds it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, defs
+from onnx.numpy_helper import to_array
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DenseArrayBase,
+    DenseIntOrFPElementsAttr,
+    DictionaryAttr,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    TensorType,
+    bf16,
+    f16,
+    f32,
+    f64,
+    i1,
+    i8,
+    i16,
+    i32,
+    i64,
+)
+from xdsl.ir import (
+    Attribute,
+    Dialect,
+    Operation,
+    ParametrizedAttribute,
+    Region,
+    SSAValue,
+    TypeAttribute,
+)
+from xdsl.irdl import (
+    AnyAttr,
+    IRDLOperation,
+    irdl_attr_definition,
+    irdl_op_definition,
+    opt_prop_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.parser import AttrParser, Parser, UnresolvedOperand
+from xdsl.printer import Printer
+from xdsl.traits import IsTerminator, Pure
+from xdsl.utils.exceptions import VerifyException
+
+from tstorch.dialects.prim.types import dtype_of, ui8, ui16, ui32, ui64
+
+__all__ = [
+    "DEFAULT_DOMAIN",
+    "ELEMENT_TYPES",
+    "OPSET",
+    "AnyType",
+    "AttributeProto",
+    "GraphProto",
+    "InitializerOp",
+    "NodeOp",
+    "NodeProto",
+    "Onnx",
+    "StringType",
+    "TensorProto",
+    "TensorWeightAttr",
+    "WeightAttr",
+    "YieldOp",
+    "array_of",
+    "find_schema",
+    "known_domains",
+    "node_class",
+    "plain",
+    "to_array",
+]
+
+OPSET = "onnx.opset"
+DEFAULT_DOMAIN = "ai.onnx"
+
+
+@irdl_attr_definition
+class AnyType(ParametrizedAttribute, TypeAttribute):
+    """The type of a value of which the file states none."""
+
+    name = "onnx.any"
+
+
+@irdl_attr_definition
+class StringType(ParametrizedAttribute, TypeAttribute):
+    """The element type of a tensor of strings: it can be imported and shown, not computed with."""
+
+    name = "onnx.string"
+
+
+ELEMENT_TYPES: Mapping[int, Attribute] = {
+    TensorProto.FLOAT: f32, TensorProto.FLOAT16: f16, TensorProto.DOUBLE: f64, TensorProto.BFLOAT16: bf16,
+    TensorProto.INT8: i8, TensorProto.INT16: i16, TensorProto.INT32: i32, TensorProto.INT64: i64,
+    TensorProto.UINT8: ui8, TensorProto.UINT16: ui16, TensorProto.UINT32: ui32, TensorProto.UINT64: ui64,
+    TensorProto.BOOL: i1, TensorProto.STRING: StringType(),
+}  # fmt: skip
+"""ONNX's element type numbers and ours."""
+
+
+@irdl_attr_definition
+class WeightAttr(ParametrizedAttribute):
+    """A tensor whose bytes stay in a file: the model's base name, a key unique in it, sha256 of the raw bytes."""
+
+    name = "onnx.weight"
+    file: StringAttr
+    key: StringAttr
+    digest: StringAttr
+
+    @classmethod
+    def get(cls, file: str, key: str, digest: str) -> WeightAttr:
+        """The reference to `key` in `file`."""
+        return cls(StringAttr(file), StringAttr(key), StringAttr(digest))
+
+    def print_parameters(self, printer: Printer) -> None:
+        with printer.in_angle_brackets():
+            printer.print_list((self.file, self.key, self.digest), printer.print_attribute)
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
+        with parser.in_angle_brackets():
+            file = parser.parse_str_literal()
+            parser.parse_punctuation(",")
+            key = parser.parse_str_literal()
+            parser.parse_punctuation(",")
+            return [StringAttr(file), StringAttr(key), StringAttr(parser.parse_str_literal())]
+
+
+@irdl_attr_definition
+class TensorWeightAttr(ParametrizedAttribute):
+    """A tensor attribute of a node that is too large to stand in the text: where its bytes are, and its type."""
+
+    name = "onnx.tensor"
+    weight: WeightAttr
+    type: TensorType
+
+
+@irdl_op_definition
+class InitializerOp(IRDLOperation):
+    """A tensor stored in the model: inline (`"scale" dense<0.5>`) or by reference."""
+
+    name = "onnx.initializer"
+    weight = opt_prop_def(WeightAttr)
+    key = opt_prop_def(StringAttr)
+    value = opt_prop_def(DenseIntOrFPElementsAttr)
+    result = result_def(TensorType)
+    traits = traits_def(Pure())
+
+    def __init__(self, content: WeightAttr | tuple[str, DenseIntOrFPElementsAttr], type: Attribute):
+        if isinstance(content, WeightAttr):
+            properties: dict[str, Attribute | None] = {"weight": content}
+        else:
+            properties = {"key": StringAttr(content[0]), "value": content[1]}
+        super().__init__(result_types=[type], properties=properties)
+
+    @property
+    def initializer_name(self) -> str:
+        """The initializer's name in the model."""
+        return self.weight.key.data if self.weight is not None else self.key.data if self.key is not None else ""
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        if self.weight is not None:
+            self.weight.print_parameters(printer)
+            printer.print_op_attributes(self.attributes)
+            printer.print_string(" : ")
+            return printer.print_attribute(self.result.type)
+        printer.print_attribute(self.key or StringAttr(""))
+        printer.print_op_attributes(self.attributes)
+        printer.print_string(" ")
+        return printer.print_attribute(self.value or StringAttr(""))
+
+    @classmethod
+    def parse(cls, parser: Parser) -> InitializerOp:
+        if (key := parser.parse_optional_str_literal()) is not None:
+            attributes = parser.parse_optional_attr_dict()
+            value = parser.parse_attribute()
+            if not isinstance(value, DenseIntOrFPElementsAttr):
+                parser.raise_error("expected dense<...> : tensor<...>")
+            op = cls((key, value), value.type)
+        else:
+            weight = WeightAttr(*WeightAttr.parse_parameters(parser))  # pyright: ignore[reportArgumentType]
+            attributes = parser.parse_optional_attr_dict()
+            parser.parse_punctuation(":")
+            op = cls(weight, parser.parse_type())
+        op.attributes.update(attributes)
+        return op
+
+    def verify_(self) -> None:
+        if (self.weight is None) == (self.value is None) or (self.key is None) != (self.value is None):
+            raise VerifyException("an initializer has either a reference, or a name and a value")
+        if self.value is not None and self.value.type != self.result.type:
+            raise VerifyException(f"the value's type {self.value.type} is not the result's, {self.result.type}")
+
+
+@irdl_op_definition
+class YieldOp(IRDLOperation):
+    """Ends the body of a node's subgraph with its outputs."""
+
+    name = "onnx.yield"
+    values = var_operand_def(AnyAttr())
+    assembly_format = "($values^ `:` type($values))? attr-dict"
+    traits = traits_def(IsTerminator(), Pure())
+
+    def __init__(self, values: Sequence[SSAValue]):
+        super().__init__(operands=[values])
+
+
+class NodeOp(Operation):
+    """One ONNX node. There is a subclass per operator: `node_class` makes it.
+
+    Properties are the node's attributes under ONNX's names, `absent` the positions of absent operands, and `opset` the
+    version it speaks where that is not the module's. Subgraphs are regions, in the order of `GRAPHS`.
+    """
+
+    name = "onnx.node"
+    OP_TYPE: ClassVar[str] = ""
+    DOMAIN: ClassVar[str] = ""
+    GRAPHS: ClassVar[tuple[str, ...]] = ()
+    traits = traits_def()
+
+    @property
+    def inputs(self) -> list[SSAValue | None]:
+        """The operands by ONNX's positions, None where absent."""
+        operands = iter(self.operands)
+        absent = self.absent
+        count = len(self.operands) + len(absent)
+        return [None if position in absent else next(operands) for position in range(count)]
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Positions of the optional operands that are absent."""
+        positions = self.properties.get("absent")
+        return tuple(positions.iter_values()) if isinstance(positions, DenseArrayBase) else ()
+
+    @property
+    def opset(self) -> int | None:
+        """The version of its domain that the op speaks; None where nobody says."""
+        own = self.properties.get("opset")
+        if isinstance(own, IntegerAttr):
+            return own.value.data
+        parent: Operation | None = self
+        while (parent := parent.parent_op()) is not None:
+            if isinstance(opsets := parent.attributes.get(OPSET), DictionaryAttr):
+                version = opsets.data.get(self.DOMAIN or DEFAULT_DOMAIN)
+                return version.value.data if isinstance(version, IntegerAttr) else None
+        return None
+
+    @property
+    def schema(self) -> defs.OpSchema | None:
+        """What `onnx.defs` says of the operator at that opset; None where it knows none."""
+        opset = self.opset
+        return None if opset is None else find_schema(self.DOMAIN, self.OP_TYPE, opset)
+
+    def attribute(self, name: str) -> Any:
+        """An attribute as a Python value: as given, else the schema's default, else None. Tensors are arrays."""
+        if (given := self.properties.get(name)) is not None:
+            return plain(given)
+        schema = self.schema
+        declared = schema.attributes.get(name) if schema else None
+        return plain_default(declared) if declared else None
+
+    def print(self, printer: Printer) -> None:
+        with printer.in_parens():
+            printer.print_list(self.inputs, lambda value: _print_operand(printer, value))
+        for graph, region in zip(self.GRAPHS, self.regions, strict=False):
+            printer.print_string(f" {graph} ")
+            printer.print_region(region)
+        named = {name: value for name, value in self.properties.items() if name != "absent"}
+        printer.print_op_attributes(named | self.attributes)
+        printer.print_string(" : ")
+        printer.print_function_type(self.operand_types, self.result_types)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> NodeOp:
+        position = parser.pos
+        inputs = parser.parse_comma_separated_list(parser.Delimiter.PAREN, lambda: _parse_operand(parser))
+        regions = [parser.parse_region() for graph in cls.GRAPHS if parser.parse_optional_keyword(graph)]
+        given = parser.parse_optional_attr_dict()
+        parser.parse_punctuation(":")
+        types = parser.parse_function_type()
+        present = [value for value in inputs if value is not None]
+        properties = {name: value for name, value in given.items() if "." not in name}
+        if absent := [at for at, value in enumerate(inputs) if value is None]:
+            properties["absent"] = DenseArrayBase.from_list(i64, absent)
+        return cls.create(
+            operands=parser.resolve_operands(present, types.inputs.data, position),
+            result_types=types.outputs.data,
+            properties=properties,
+            attributes={name: value for name, value in given.items() if "." in name},
+            regions=regions,
+        )
+
+    def verify_(self) -> None:
+        if (opset := self.opset) is None:
+            domain = self.DOMAIN or DEFAULT_DOMAIN
+            raise VerifyException(f"no opset of domain {domain}; state it: {OPSET} = {{{domain} = 20 : i64}}")
+        if (schema := self.schema) is None:
+            raise VerifyException(f"onnx.defs knows no {self.OP_TYPE} at opset {opset} of '{self.DOMAIN}'")
+        if problem := misuse(schema, self):
+            raise VerifyException(f"{self.OP_TYPE} (opset {opset}): {problem}")
+
+
+def _print_operand(printer: Printer, value: SSAValue | None) -> None:
+    printer.print_string("_") if value is None else printer.print_ssa_value(value)
+
+
+def _parse_operand(parser: Parser) -> UnresolvedOperand | None:
+    return None if parser.parse_optional_keyword("_") else parser.parse_unresolved_operand()
+
+
+def misuse(schema: defs.OpSchema, op: NodeOp) -> str | None:
+    """How the node breaks its operator's signature; None where it does not."""
+    inputs, absent = len(op.inputs), op.absent
+    if schema.deprecated:
+        return "deprecated at this opset; convert the model with onnx.version_converter"
+    if not schema.min_input <= inputs <= schema.max_input:
+        return f"{inputs} inputs; expected {schema.min_input} to {schema.max_input}"
+    if not schema.min_output <= len(op.results) <= schema.max_output:
+        return f"{len(op.results)} outputs; expected {schema.min_output} to {schema.max_output}"
+    for position in absent:
+        formal = schema.inputs[min(position, len(schema.inputs) - 1)]
+        if formal.option == defs.OpSchema.FormalParameterOption.Single:
+            return f"input {formal.name} is absent and not optional"
+    given = op.properties.keys() - {"absent", "opset"}
+    if unknown := sorted(given - schema.attributes.keys()):
+        return f"unknown attribute {unknown[0]}; expected one of {', '.join(sorted(schema.attributes)) or 'none'}"
+    for name, declared in schema.attributes.items():
+        if name in given and not _fits(op.properties[name], declared.type):
+            return f"attribute {name} is {op.properties[name]}; expected {declared.type.name}"
+        if declared.required and name not in given and name not in op.GRAPHS:
+            return f"attribute {name} is missing"
+    return None
+
+
+@lru_cache(maxsize=4096)
+def find_schema(domain: str, op_type: str, opset: int) -> defs.OpSchema | None:
+    """The operator's schema at an opset version; None where `onnx.defs` has none."""
+    try:
+        return defs.get_schema(op_type, opset, domain)
+    except defs.SchemaError:
+        return None
+
+
+@cache
+def known_domains() -> frozenset[str]:
+    """The operator domains of `onnx.defs`; the default one is the empty string."""
+    return frozenset(schema.domain for schema in defs.get_all_schemas())
+
+
+@cache
+def node_class(domain: str, op_type: str) -> type[NodeOp]:
+    """The op class of an operator."""
+    schemas = _schemas_by_name().get((domain, op_type), ())
+    graphs = {name for schema in schemas for name, declared in schema.attributes.items() if _is_graph(declared)}
+    name = ".".join(filter(None, ("onnx", domain, op_type)))
+    facts = {"name": name, "OP_TYPE": op_type, "DOMAIN": domain, "GRAPHS": tuple(sorted(graphs)), "__doc__": op_type}
+    return type(f"{op_type}Op", (NodeOp,), facts)
+
+
+@cache
+def _schemas_by_name() -> Mapping[tuple[str, str], Sequence[defs.OpSchema]]:
+    found: dict[tuple[str, str], list[defs.OpSchema]] = {}
+    for schema in defs.get_all_schemas_with_history():
+        found.setdefault((schema.domain, schema.name), []).append(schema)
+    return found
+
+
+def _is_graph(declared: defs.OpSchema.Attribute) -> bool:
+    return declared.type == defs.OpSchema.AttrType.GRAPH
+
+
+_KINDS: Mapping[str, tuple[type[Attribute], ...]] = {
+    "FLOAT": (FloatAttr,), "INT": (IntegerAttr,), "STRING": (StringAttr,), "FLOATS": (DenseArrayBase,),
+    "INTS": (DenseArrayBase,), "STRINGS": (ArrayAttr,), "TENSOR": (DenseIntOrFPElementsAttr, TensorWeightAttr),
+    "SPARSE_TENSOR": (DenseIntOrFPElementsAttr, TensorWeightAttr),
+}  # fmt: skip
+
+
+def _fits(value: Attribute, kind: defs.OpSchema.AttrType) -> bool:
+    if not isinstance(value, _KINDS.get(kind.name, ())):
+        return False
+    return not isinstance(value, DenseArrayBase) or value.elt_type == (f32 if kind.name == "FLOATS" else i64)
+
+
+def plain(attribute: Attribute) -> Any:
+    """An attribute as a Python value: int, float, str, lists of them, or an array."""
+    match attribute:
+        case IntegerAttr():
+            return attribute.value.data
+        case FloatAttr():
+            return attribute.value.data
+        case StringAttr(data=text):
+            return text
+        case DenseArrayBase():
+            return list(attribute.iter_values())
+        case ArrayAttr(data=parts):
+            return [plain(part) for part in parts]
+        case DenseIntOrFPElementsAttr():
+            return array_of(attribute)
+    return attribute
+
+
+def plain_default(declared: defs.OpSchema.Attribute) -> Any:
+    """The default of a declared attribute as a Python value; None where it has none."""
+    default = declared.default_value
+    match default.type:
+        case AttributeProto.FLOAT:
+            return default.f
+        case AttributeProto.INT:
+            return default.i
+        case AttributeProto.STRING:
+            return default.s.decode()
+        case AttributeProto.INTS:
+            return list(default.ints)
+        case AttributeProto.FLOATS:
+            return list(default.floats)
+    return None
+
+
+def array_of(value: DenseIntOrFPElementsAttr) -> np.ndarray:
+    """The elements of an inline tensor."""
+    return np.frombuffer(value.data.data, dtype_of(value.type.element_type)).reshape(value.get_shape())
+
+
+class OnnxDialect(Dialect):
+    """Ops for every operator that any version of `onnx.defs` knows."""
+
+    @property
+    def operations(self) -> Iterator[type[Operation]]:
+        yield InitializerOp
+        yield YieldOp
+        for domain, op_type in _schemas_by_name():
+            yield node_class(domain, op_type)
+
+
+Onnx = OnnxDialect("onnx", [], [AnyType, StringType, WeightAttr, TensorWeightAttr])
+
+
+def regions_of(op: NodeOp) -> Iterator[tuple[str, Region]]:
+    """The node's subgraphs by name."""
+    return zip(op.GRAPHS, op.regions, strict=True)

@@ -1,0 +1,141 @@
+"""What is held against a model before it is imported: that its operators are known and its values defined in order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, defs
+
+from tstorch.diagnostics import OnnxImportError
+from tstorch.dialects.onnx import DEFAULT_DOMAIN, find_schema, known_domains
+
+LISTED = 5
+"""So many nodes of one operator are named in a message."""
+
+
+def check_operators(model: ModelProto, opsets: Mapping[str, int]) -> None:
+    """Raises OnnxImportError that lists every operator that is unknown at its opset, with its nodes."""
+    own = {(function.domain, function.name) for function in model.functions}
+    unknown: dict[tuple[str, str], list[str]] = {}
+    places = [(model.graph.node, opsets)]
+    for function in model.functions:
+        versions = {"" if entry.domain == DEFAULT_DOMAIN else entry.domain: entry.version for entry in function.opset_import}
+        places.append((function.node, versions))
+    for nodes, versions in places:
+        for node in _walk(nodes):
+            domain = "" if node.domain == DEFAULT_DOMAIN else node.domain
+            if (domain, node.op_type) in own:
+                continue
+            if domain not in versions or find_schema(domain, node.op_type, versions[domain]) is None:
+                unknown.setdefault((domain, node.op_type), []).append(node.name or next(iter(node.output), ""))
+    if unknown:
+        raise OnnxImportError(_unknown_message(unknown, opsets))
+
+
+def _unknown_message(unknown: Mapping[tuple[str, str], Sequence[str]], opsets: Mapping[str, int]) -> str:
+    lines = [f"{len(unknown)} operator{'s' * (len(unknown) > 1)} of the model are unknown:"]
+    for (domain, op_type), names in sorted(unknown.items(), key=lambda entry: -len(entry[1])):
+        lines.append(f"  {op_type} ({_reason(domain, opsets)}): {counted(names)}")
+    lines.append("convert the model with onnx.version_converter, or export it with standard operators")
+    return "\n".join(lines)
+
+
+def _reason(domain: str, opsets: Mapping[str, int]) -> str:
+    if domain not in opsets:
+        return f"domain '{domain or DEFAULT_DOMAIN}' is not among the model's opset imports"
+    if domain not in known_domains():
+        return f"domain '{domain}' is not known here"
+    return f"not in {domain or DEFAULT_DOMAIN} at opset {opsets[domain]}"
+
+
+def counted(names: Sequence[str]) -> str:
+    """How many nodes, and the names of the first few."""
+    more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    named = ", ".join(f"'{name}'" for name in names[:LISTED])
+    return f"{len(names)} node{'s' * (len(names) > 1)}: {named}{more}"
+
+
+def _walk(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _walk(attribute.g.node)
+
+
+def in_order(nodes: Sequence[NodeProto], known: Collection[str], ids: Sequence[str]) -> Sequence[int]:
+    """Positions of the nodes, each after those that compute its inputs; the file's order wherever that is one.
+
+    Raises OnnxImportError for an undefined name, a name that is defined twice, and a cycle.
+    """
+    makers = _makers(nodes, known, ids)
+    waits: list[int] = []
+    users: dict[int, list[int]] = {}
+    for position, node in enumerate(nodes):
+        needed = {makers[name] for name in _reads(node) if name in makers}
+        for name in node.input:
+            if name and name not in makers and name not in known:
+                raise OnnxImportError(
+                    f"({node.op_type}) input '{name}' is no graph input, no initializer and no node's output",
+                    node=ids[position],
+                )
+        waits.append(len(needed))
+        for maker in needed:
+            users.setdefault(maker, []).append(position)
+    return _sorted(waits, users, ids)
+
+
+def _makers(nodes: Sequence[NodeProto], known: Collection[str], ids: Sequence[str]) -> dict[str, int]:
+    makers: dict[str, int] = {}
+    for position, node in enumerate(nodes):
+        for name in filter(None, node.output):
+            if name in makers or name in known:
+                raise OnnxImportError(
+                    f"({node.op_type}) output '{name}' is defined a second time; a value has one definition",
+                    node=ids[position],
+                )
+            makers[name] = position
+    return makers
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Names that the node reads, those of its subgraphs included (which may be their own)."""
+    yield from filter(None, node.input)
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield from _reads_of_graph(attribute.g)
+
+
+def _reads_of_graph(graph: GraphProto) -> Iterator[str]:
+    own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    own.update(name for node in graph.node for name in node.output)
+    names = [name for node in graph.node for name in _reads(node)] + [value.name for value in graph.output]
+    return (name for name in names if name not in own)
+
+
+def _sorted(waits: list[int], users: Mapping[int, Sequence[int]], ids: Sequence[str]) -> Sequence[int]:
+    ready = [position for position, count in enumerate(waits) if not count]
+    heapify(ready)
+    order: list[int] = []
+    while ready:
+        position = heappop(ready)
+        order.append(position)
+        for user in users.get(position, ()):
+            waits[user] -= 1
+            if not waits[user]:
+                heappush(ready, user)
+    if len(order) < len(waits):
+        stuck = sorted(set(range(len(waits))) - set(order))
+        raise OnnxImportError(f"the graph has a cycle through {counted([ids[at] for at in stuck])}")
+    return order
+
+
+def takes_as_setting(node: NodeProto, position: int) -> bool:
+    """Whether the node takes that input as a setting: no gradient will ever be asked for it."""
+    schemas = defs.get_schema(node.op_type, node.domain) if defs.has(node.op_type, node.domain) else None
+    if schemas is None or not schemas.inputs:
+        return False
+    formal = schemas.inputs[min(position, len(schemas.inputs) - 1)]
+    category = defs.OpSchema.DifferentiationCategory.NonDifferentiable
+    return formal.differentiation_category == category or formal.name == "scales"

@@ -1,0 +1,257 @@
+"""From an ONNX file to a module at level onnx: one op per node, weights by reference, every node under its own name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import prod
+from pathlib import Path
+
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntegerAttr, LocationAttr, ModuleOp, StringAttr, i64
+from xdsl.dialects.builtin import TensorType
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, Region
+from xdsl.utils.exceptions import VerifyException
+
+from tstorch.diagnostics import OnnxImportError
+from tstorch.dialects.onnx import DEFAULT_DOMAIN, ELEMENT_TYPES, OPSET, InitializerOp, NodeOp, TensorWeightAttr, WeightAttr
+from tstorch.dialects.onnx_graph import ANY, Environment, NodeBuilder, dense, name_hint
+from tstorch.frontend.check import check_operators, in_order
+from tstorch.frontend.laws import input_law
+from tstorch.frontend.model_file import ModelFile, attribute_key, expected_bytes, is_external
+from tstorch.frontend.provenance import NodeIds, module_path, source_line
+from tstorch.frontend.types import Dimensions
+from tstorch.frontend.weights import WeightStore
+from tstorch.levels import Level, Source, set_dims, set_level, set_source
+from tstorch.locations import node_location
+from tstorch.remarks import add_elided
+
+INLINE = 64
+"""Up to so many elements a constant stands in the text."""
+
+
+def import_model(
+    source: str | Path | bytes | ModelProto,
+    dims: Mapping[str, int] | None = None,
+    store: WeightStore | None = None,
+    keep: Collection[str] = (),
+) -> ModuleOp:
+    """The model as a module at level onnx.
+
+    `dims` binds symbolic dimensions by name, or open ones by place (`image.0`). `store` learns where the weights lie.
+    `keep` names initializers that stay references however small they are (to be trained, say).
+    Raises OnnxImportError for what cannot be read or is no ONNX, UsageError for a dimension that does not exist.
+    """
+    file = ModelFile(source)
+    (store if store is not None else WeightStore()).add(file)
+    return _Importer(file, dict(dims or {}), frozenset(keep)).module()
+
+
+class _Importer:
+    """The state of one import: what is the same for the main graph, its subgraphs and its functions."""
+
+    def __init__(self, file: ModelFile, dims: Mapping[str, int], keep: Collection[str]):
+        self.file = file
+        self.keep = keep
+        model = file.proto
+        self.opsets = _versions(model.opset_import)
+        self.functions = {(function.domain, function.name): function for function in model.functions}
+        stored = {tensor.name for tensor in model.graph.initializer}
+        self.inputs = [value for value in model.graph.input if value.name not in stored]
+        self.dimensions = Dimensions(dims, self.inputs)
+        self.ids = NodeIds()
+        self.nodes: list[DictionaryAttr] = []
+        self.calls: dict[str, str] = {}
+        check_operators(model, self.opsets)
+
+    def module(self) -> ModuleOp:
+        """The whole model."""
+        graph = self.file.proto.graph
+        block = Block(arg_types=[self.dimensions.input_type(value) for value in self.inputs])
+        environment: Environment = dict(zip((value.name for value in self.inputs), block.args, strict=True))
+        for name, argument in environment.items():
+            argument.name_hint = name_hint(name)
+        builder = _GraphBuilder(self, graph, self.opsets, "", "")
+        builder.fill(graph, environment, block)
+        missing = [value.name for value in graph.output if value.name not in environment]
+        if missing:
+            raise OnnxImportError(f"graph output '{missing[0]}' is computed by no node")
+        block.add_op(ReturnOp(*(environment[value.name] for value in graph.output)))
+        module = ModuleOp([self._function(graph, block)])
+        self._annotate(module)
+        return module
+
+    def _function(self, graph: GraphProto, block: Block) -> FuncOp:
+        returned = block.last_op
+        types = [value.type for value in block.args], [value.type for value in returned.operands] if returned else []
+        function = FuncOp("main", types, Region(block))
+        function.arg_attrs = ArrayAttr(
+            DictionaryAttr({"tst.name": StringAttr(value.name), "tst.law": input_law(value.name, argument)})
+            for value, argument in zip(self.inputs, block.args, strict=True)
+        )
+        function.res_attrs = ArrayAttr(DictionaryAttr({"tst.name": StringAttr(value.name)}) for value in graph.output)
+        return function
+
+    def _annotate(self, module: ModuleOp) -> None:
+        set_level(module, Level.ONNX)
+        set_dims(module, self.dimensions.bound)
+        set_source(module, Source(self.file.given, self.file.sha256))
+        named = {domain or DEFAULT_DOMAIN: IntegerAttr(version, i64) for domain, version in sorted(self.opsets.items())}
+        module.attributes[OPSET] = DictionaryAttr(named)
+        module.attributes["tst.nodes"] = ArrayAttr(self.nodes)
+        add_elided(module, self.calls)
+
+    def record(self, node_id: str, node: NodeProto) -> None:
+        """Lists a node with where it comes from."""
+        facts = {"id": node_id, "op_type": node.op_type, "module": module_path(node), "source": source_line(node)}
+        self.nodes.append(DictionaryAttr({key: StringAttr(value) for key, value in facts.items()}))
+
+
+class _GraphBuilder(NodeBuilder):
+    """One graph of the model. `at` is the key that its tensors' keys begin with, `scope` what its nodes' ids begin with."""
+
+    def __init__(
+        self, importer: _Importer, graph: GraphProto | FunctionProto, opsets: Mapping[str, int], at: str, scope: str
+    ):
+        super().__init__(opsets, importer.opsets)
+        self._importer = importer
+        self._at = at
+        self._scope = scope
+        self._arguments: Mapping[str, Attribute] = {}
+        self._types = {value.name: importer.dimensions.stated_type(value) for value in _typed_values(graph)}
+        self._ids: Sequence[str] = ()
+
+    def fill(self, graph: GraphProto, environment: Environment, block: Block) -> None:
+        """Appends the graph's initializers and nodes."""
+        settings = _settings(graph) if graph.initializer else frozenset()
+        for proto in graph.initializer:
+            op = self._initializer(proto, proto.name in settings)
+            block.add_op(op)
+            op.result.name_hint = name_hint(proto.name)
+            environment[proto.name] = op.result
+        self.fill_nodes(graph.node, environment, block)
+
+    def fill_nodes(self, nodes: Sequence[NodeProto], environment: Environment, block: Block) -> None:
+        """Appends nodes in an order in which every value is computed before it is used."""
+        self._ids = self._importer.ids.of(nodes, self._scope)
+        for index in in_order(nodes, environment, self._ids):
+            self.node_or_call(index, nodes[index], environment, block)
+
+    def node_or_call(self, index: int, node: NodeProto, environment: Environment, block: Block) -> None:
+        """Appends the node's op, or the body of the model's own function that it calls."""
+        self._importer.record(self._ids[index], node)
+        function = self._importer.functions.get((node.domain, node.op_type))
+        try:
+            if function is not None:
+                self._call(index, node, function, environment, block)
+            else:
+                self.node(index, node, environment, block)
+        except VerifyException as error:
+            raise OnnxImportError(f"({node.op_type}) {error}", node=self._ids[index]) from error
+
+    def location(self, index: int, node: NodeProto) -> LocationAttr:
+        return node_location(self._ids[index])
+
+    def value_type(self, name: str) -> Attribute:
+        return self._types.get(name, ANY)
+
+    def argument(self, name: str) -> Attribute | None:
+        return self._arguments.get(name)
+
+    def tensor(self, index: int, attribute: AttributeProto) -> Attribute:
+        key = attribute_key(self._at, index, attribute.name)
+        if self._is_small(attribute.t, key):
+            return dense(attribute.t)
+        return TensorWeightAttr(self._weight(key), _tensor_type(attribute.t, key))
+
+    def subgraph(self, index: int, node: NodeProto, attribute: AttributeProto, outer: Environment) -> Region:
+        at = f"{attribute_key(self._at, index, attribute.name)}/"
+        scope = f"{self._ids[index]}/{attribute.name}"
+        inner = _GraphBuilder(self._importer, attribute.g, self.opsets, at, scope)
+        inner._arguments = self._arguments
+        block = Block(arg_types=[inner.value_type(value.name) for value in attribute.g.input])
+        environment = {**outer, **dict(zip((value.name for value in attribute.g.input), block.args, strict=True))}
+        inner.fill(attribute.g, environment, block)
+        inner.finish(attribute.g, environment, block)
+        return Region(block)
+
+    def finish(self, graph: GraphProto, environment: Environment, block: Block) -> None:
+        """Ends a subgraph with its outputs."""
+        from tstorch.dialects.onnx import YieldOp
+
+        block.add_op(YieldOp([environment[value.name] for value in graph.output]))
+
+    def _call(
+        self, index: int, node: NodeProto, function: FunctionProto, environment: Environment, block: Block
+    ) -> None:
+        """Puts a function's body in the place of its call: its nodes' ids begin with the call's."""
+        call = self._ids[index]
+        if self._scope.split("/").count(call) or f"/{function.name}/" in f"/{self._at}":
+            raise VerifyException(f"function {function.name} calls itself")
+        at = f"{function.domain}.{function.name}:"
+        inner = _GraphBuilder(self._importer, function, _versions(function.opset_import), at, call)
+        inner._arguments = self._call_arguments(index, node, function)
+        names = [name for name in node.input]
+        given = {formal: environment[name] for formal, name in zip(function.input, names, strict=False) if name}
+        inner.fill_nodes(function.node, given, block)
+        for formal, name in zip(function.output, node.output, strict=False):
+            if name:
+                environment[name] = given[formal]
+        self._importer.calls[call] = f"call: the nodes of function {function.name} stand in its place"
+
+    def _call_arguments(self, index: int, node: NodeProto, function: FunctionProto) -> dict[str, Attribute]:
+        given = {attribute.name: self._attribute(index, attribute) for attribute in function.attribute_proto}
+        given |= {attribute.name: self._attribute(index, attribute) for attribute in node.attribute}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _initializer(self, proto: TensorProto, is_setting: bool) -> InitializerOp:
+        key = self._at + proto.name
+        type = _tensor_type(proto, key)
+        number = proto.data_type not in _FLOATS or prod(proto.dims) == 1 or is_setting
+        if number and key not in self._importer.keep and self._is_small(proto, key):
+            value = dense(proto)
+            return InitializerOp((key, value), value.type)
+        return InitializerOp(self._weight(key), type)
+
+    def _is_small(self, proto: TensorProto, key: str) -> bool:
+        """Whether the tensor stands in the text. What the file says of its size is checked before it is believed."""
+        if is_external(proto) or not 0 < prod(proto.dims) <= INLINE:
+            return False
+        self._importer.file.stored(key)
+        return True
+
+    def _weight(self, key: str) -> WeightAttr:
+        return WeightAttr.get(self._importer.file.name, key, self._importer.file.stored(key).digest)
+
+
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
+
+
+def _settings(graph: GraphProto) -> frozenset[str]:
+    """Names of the values that nodes take as settings (scales, bounds), never as numbers to compute with."""
+    from tstorch.frontend.check import takes_as_setting
+
+    uses: dict[str, bool] = {}
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            uses[name] = uses.get(name, True) and takes_as_setting(node, position)
+    return frozenset(name for name, only in uses.items() if only)
+
+
+def _tensor_type(proto: TensorProto, key: str) -> TensorType:
+    expected_bytes(proto, key)
+    if (element := ELEMENT_TYPES.get(proto.data_type)) is None:
+        kind = TensorProto.DataType.Name(proto.data_type)
+        raise OnnxImportError(f"tensor '{key}' has element type {kind}; expected one of f32, f16, integers, bool")
+    return TensorType(element, proto.dims)
+
+
+def _versions(imports: Iterator) -> dict[str, int]:
+    return {"" if entry.domain == DEFAULT_DOMAIN else entry.domain: entry.version for entry in imports}
+
+
+def _typed_values(graph: GraphProto | FunctionProto) -> Iterator:
+    yield from graph.value_info
+    if isinstance(graph, GraphProto):
+        yield from graph.output
+        yield from graph.input
