@@ -20,10 +20,12 @@ from tstorch.diagnostics import DiagnosticError
 from tstorch.locations import (
     LocationAudit,
     fused_location,
+    kernel_of,
     location_ids,
     node_ids,
     node_location,
     node_roles,
+    served_ids,
     with_role,
 )
 from tstorch.remarks import Metric, Remark, RemarkKind, RemarkSink
@@ -37,6 +39,7 @@ __all__ = [
     "node_ids",
     "node_location",
     "node_roles",
+    "served_ids",
     "with_role",
 ]
 
@@ -78,6 +81,7 @@ class _Match:
         self.root = root
         self.fired = False
         self.reason: str | None = None
+        self.in_kernel = kernel_of(root) is not None
         self.created: dict[Operation, Operation] = {}  # new op -> the op it was put at
         self.modified: dict[Operation, None] = {}
         self.removed: dict[Operation, tuple[SSAValue, ...]] = {}  # erased op -> the operands it had
@@ -160,13 +164,13 @@ class Rewriter:
 
     def elide(self, op: Operation, reason: str) -> None:
         """Says why the nodes of `op` vanish; it is no loss where some op still has them."""
-        self._sink.elide(node_ids(op), reason)
+        self._elide_all([op], reason)
 
     def missed(
         self, op: Operation, id: str, reason: str, *, suggest: str = "", metric: Mapping[str, Metric] | None = None
     ) -> None:
         """Says why the pattern declines at `op`; forgotten again if it fires there later."""
-        remark = Remark(RemarkKind.MISSED, id, self._pass_name, reason, node_ids(op), suggest, metric or {})
+        remark = Remark(RemarkKind.MISSED, id, self._pass_name, reason, served_ids(op), suggest, metric or {})
         self._match.missed.append(remark)
 
     def passed(
@@ -209,7 +213,7 @@ class Rewriter:
             self._elide_all(sources, reason)
         self._elide_all([op for op in dying if op not in absorbed], f"dead ({self._pass_name})")
         for op, details in match.passed:
-            self._sink.passed(node_ids(op) or location_ids(location), **details)
+            self._sink.passed(served_ids(op) or location_ids(location), **details)
         self._missed.pop(match.root, None)
         self._revisit(match, carriers)
 
@@ -226,8 +230,9 @@ class Rewriter:
         return dead
 
     def _elide_all(self, ops: Iterable[Operation], reason: str) -> None:
-        for op in ops:
-            self._sink.elide(node_ids(op), reason)
+        if not self._match.in_kernel:
+            for op in ops:
+                self._sink.elide(node_ids(op), reason)
 
     def _revisit(self, match: _Match, carriers: Sequence[Operation]) -> None:
         """Queues what the firing may have enabled: new ops, their users, producers left with one user."""

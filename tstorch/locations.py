@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import (
     NameLoc,
     NoneAttr,
     StringAttr,
+    SymbolRefAttr,
 )
 from xdsl.ir import Attribute, Operation
 from xdsl.traits import IsTerminator
@@ -43,7 +44,7 @@ def fused_location(locations: Iterable[Attribute]) -> LocationAttr:
         case [only]:
             return only
         case several:
-            return FusedLoc(several, NoneAttr())
+            return FusedLoc(ArrayAttr[Attribute](several), NoneAttr())
 
 
 def with_role(location: Attribute, role: str) -> LocationAttr:
@@ -52,23 +53,59 @@ def with_role(location: Attribute, role: str) -> LocationAttr:
 
 
 def node_ids(op: Operation) -> tuple[str, ...]:
-    """The ids of the nodes that the op serves, in order, each once."""
-    return location_ids(op.location)
+    """The ids of the nodes that the op serves, in order, each once. A dispatch lists them in `nodes`.
+
+    Inside a kernel these are indices of local ops, for a kernel is shared: see `served_ids`.
+    """
+    return location_ids(op.location) or location_ids(op.properties.get("nodes", op.location))
 
 
 def node_roles(op: Operation) -> tuple[tuple[str, str], ...]:
     """The (node id, role) pairs that the op serves, in order, each once."""
-    return tuple((name.desc.data, _role(name)) for name in _names(op.location))
+    return tuple(dict.fromkeys((name.desc.data, _role(name)) for name in _names(op.location)))
+
+
+def kernel_of(op: Operation) -> Operation | None:
+    """The kernel that the op stands in; None for the host's code."""
+    parent = op.parent_op()
+    while parent is not None and parent.name not in KERNEL_OPS:
+        parent = parent.parent_op()
+    return parent
+
+
+def served_ids(op: Operation) -> tuple[str, ...]:
+    """The ids of the nodes that the op serves: inside a kernel, those of all its dispatches."""
+    kernel = kernel_of(op)
+    if kernel is None:
+        return node_ids(op)
+    local = {int(index) for index in node_ids(op) if index.isdecimal()}
+    tables = [nodes for dispatch in _dispatches(kernel) if isinstance(nodes := dispatch.properties["nodes"], ArrayAttr)]
+    served = [location for table in tables for index, location in enumerate(table) if index in local or not local]
+    return location_ids(ArrayAttr(served))
+
+
+def _dispatches(kernel: Operation) -> Iterator[Operation]:
+    """The host's ops that launch the kernel and list what its local ops serve."""
+    symbol = kernel.properties.get("sym_name")
+    module = kernel
+    while (parent := module.parent_op()) is not None:
+        module = parent
+    for op in host_ops(module):
+        if "nodes" in op.properties:
+            callees = [value for value in op.properties.values() if isinstance(value, SymbolRefAttr)]
+            if any(callee.root_reference == symbol for callee in callees):
+                yield op
 
 
 def host_ops(root: Operation) -> Iterator[Operation]:
-    """All ops of the host's code. Kernels are shared between dispatches, so their bodies name no node."""
+    """All ops of the host's code, in order. Kernels are shared between dispatches, so their bodies name no node."""
     pending = [root]
     while pending:
         op = pending.pop()
         yield op
         if op.name not in KERNEL_OPS:
-            pending.extend(child for region in op.regions for block in region.blocks for child in block.ops)
+            children = [child for region in op.regions for block in region.blocks for child in block.ops]
+            pending.extend(reversed(children))
 
 
 def carried_ids(module: Operation) -> set[str]:

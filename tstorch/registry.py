@@ -21,10 +21,19 @@ DIALECTS: Mapping[str, str] = {
     "memref": "xdsl.dialects.memref:MemRef",
     "vector": "xdsl.dialects.vector:Vector",
     # ours
+    "buf": "tstorch.dialects.buf:Buf",
     "flow": "tstorch.dialects.flow:Flow",
+    "onnx": "tstorch.dialects.onnx:Onnx",
+    "trace": "tstorch.dialects.trace:Trace",
 }
 
-PASSES: Mapping[str, str] = {}
+PASSES: Mapping[str, str] = {
+    "annotate-trace": "tstorch.passes.trace.annotate_trace:AnnotateTracePass",
+    "canonicalize": "tstorch.passes.simplify.canonicalize:CanonicalizePass",
+    "cse": "tstorch.passes.simplify.cse:CsePass",
+    "dce": "tstorch.passes.simplify.dce:DcePass",
+    "verify-level": "tstorch.passes.verify_level:VerifyLevelPass",
+}
 
 # Forms of the result other than IR text: functions from a module to text.
 PRINTERS: Mapping[str, str] = {}

@@ -1,0 +1,62 @@
+"""Folds ops and brings them into one form, until nothing changes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.folder import Folder
+from xdsl.ir import Operation
+from xdsl.traits import ConstantLike, HasFolder
+
+from tstorch.passes.base import TSTorchPass
+from tstorch.passes.rewrite import Pattern, Rewriter, apply_patterns
+from tstorch.registry import load
+
+# Dialect -> its patterns, imported where the module holds ops of that dialect.
+PATTERNS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class CanonicalizePass(TSTorchPass):
+    """Folds ops and brings them into one form, until nothing changes.
+
+    Uses each op's own `fold` and the patterns of `passes/simplify/patterns`. Producers that lose their last use go too.
+
+        // before
+        %zero = arith.constant 0 : i32
+        %a = arith.addi %x, %zero : i32
+        func.return %a : i32
+        // after
+        func.return %x : i32
+    """
+
+    name = "canonicalize"
+
+    def apply(self, ctx: Context, module: ModuleOp) -> None:
+        dialects = {op.name.partition(".")[0] for op in module.walk()}
+        patterns: list[Pattern] = [FoldPattern(ctx)]
+        for dialect, entries in PATTERNS.items():
+            if dialect in dialects:
+                patterns += [pattern() for pattern in load(entries)]
+        apply_patterns(module, patterns, pass_name=self.name)
+
+
+class FoldPattern(Pattern):
+    """Replaces an op by what its own `fold` gives: existing values, or constants of its dialect."""
+
+    root = Operation
+
+    def __init__(self, ctx: Context) -> None:
+        self._folder = Folder(ctx)
+
+    def match_and_rewrite(self, op: Operation, rewriter: Rewriter) -> None:
+        if not op.has_trait(HasFolder, value_if_unregistered=False) or op.has_trait(ConstantLike):
+            return
+        folded = self._folder.try_fold(op)
+        if folded is None:
+            return
+        values, constants = folded
+        for constant in constants:
+            rewriter.insert_before(op, constant)
+        rewriter.replace(op, values, reason="folded: it gives back a value it was given")
