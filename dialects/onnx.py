@@ -14,13 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, ClassVar
 
-import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, defs
 from onnx.numpy_helper import to_array
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseArrayBase,
-    DenseIntOrFPElementsAttr,
     DictionaryAttr,
     FloatAttr,
     IntegerAttr,
@@ -60,7 +58,8 @@ from xdsl.printer import Printer
 from xdsl.traits import IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
-from tstorch.dialects.prim.types import dtype_of, ui8, ui16, ui32, ui64
+from tstorch.dialects.prim.types import ui8, ui16, ui32, ui64
+from tstorch.dialects.prim.values import ValuesAttr
 
 __all__ = [
     "DEFAULT_DOMAIN",
@@ -78,7 +77,6 @@ __all__ = [
     "TensorWeightAttr",
     "WeightAttr",
     "YieldOp",
-    "array_of",
     "find_schema",
     "known_domains",
     "node_class",
@@ -157,11 +155,11 @@ class InitializerOp(IRDLOperation):
     name = "onnx.initializer"
     weight = opt_prop_def(WeightAttr)
     key = opt_prop_def(StringAttr)
-    value = opt_prop_def(DenseIntOrFPElementsAttr)
+    value = opt_prop_def(ValuesAttr)
     result = result_def(TensorType)
     traits = traits_def(Pure())
 
-    def __init__(self, content: WeightAttr | tuple[str, DenseIntOrFPElementsAttr], type: Attribute):
+    def __init__(self, content: WeightAttr | tuple[str, ValuesAttr], type: Attribute):
         if isinstance(content, WeightAttr):
             properties: dict[str, Attribute | None] = {"weight": content}
         else:
@@ -179,19 +177,19 @@ class InitializerOp(IRDLOperation):
             self.weight.print_parameters(printer)
             printer.print_op_attributes(self.attributes)
             printer.print_string(" : ")
-            return printer.print_attribute(self.result.type)
-        printer.print_attribute(self.key or StringAttr(""))
-        printer.print_op_attributes(self.attributes)
-        printer.print_string(" ")
-        return printer.print_attribute(self.value or StringAttr(""))
+            printer.print_attribute(self.result.type)
+        if self.key is not None and self.value is not None:
+            printer.print_attribute(self.key)
+            printer.print_op_attributes(self.attributes)
+            printer.print_string(" dense")
+            self.value.print_parameters(printer)
 
     @classmethod
     def parse(cls, parser: Parser) -> InitializerOp:
         if (key := parser.parse_optional_str_literal()) is not None:
             attributes = parser.parse_optional_attr_dict()
-            value = parser.parse_attribute()
-            if not isinstance(value, DenseIntOrFPElementsAttr):
-                parser.raise_error("expected dense<...> : tensor<...>")
+            parser.parse_keyword("dense")
+            value = ValuesAttr(*ValuesAttr.parse_parameters(parser))  # pyright: ignore[reportArgumentType]
             op = cls((key, value), value.type)
         else:
             weight = WeightAttr(*WeightAttr.parse_parameters(parser))  # pyright: ignore[reportArgumentType]
@@ -387,8 +385,8 @@ def _is_graph(declared: defs.OpSchema.Attribute) -> bool:
 
 _KINDS: Mapping[str, tuple[type[Attribute], ...]] = {
     "FLOAT": (FloatAttr,), "INT": (IntegerAttr,), "STRING": (StringAttr,), "FLOATS": (DenseArrayBase,),
-    "INTS": (DenseArrayBase,), "STRINGS": (ArrayAttr,), "TENSOR": (DenseIntOrFPElementsAttr, TensorWeightAttr),
-    "SPARSE_TENSOR": (DenseIntOrFPElementsAttr, TensorWeightAttr),
+    "INTS": (DenseArrayBase,), "STRINGS": (ArrayAttr,), "TENSOR": (ValuesAttr, TensorWeightAttr),
+    "SPARSE_TENSOR": (ValuesAttr, TensorWeightAttr),
 }  # fmt: skip
 
 
@@ -411,8 +409,8 @@ def plain(attribute: Attribute) -> Any:
             return list(attribute.iter_values())
         case ArrayAttr(data=parts):
             return [plain(part) for part in parts]
-        case DenseIntOrFPElementsAttr():
-            return array_of(attribute)
+        case ValuesAttr():
+            return attribute.array()
     return attribute
 
 
@@ -431,11 +429,6 @@ def plain_default(declared: defs.OpSchema.Attribute) -> Any:
         case AttributeProto.FLOATS:
             return list(default.floats)
     return None
-
-
-def array_of(value: DenseIntOrFPElementsAttr) -> np.ndarray:
-    """The elements of an inline tensor."""
-    return np.frombuffer(value.data.data, dtype_of(value.type.element_type)).reshape(value.get_shape())
 
 
 class OnnxDialect(Dialect):

@@ -7,14 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
-    BytesAttr,
     DenseArrayBase,
-    DenseIntOrFPElementsAttr,
     FloatAttr,
     IntegerAttr,
     LocationAttr,
     StringAttr,
-    TensorType,
     f32,
     i64,
 )
@@ -22,7 +19,6 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import (
-    ELEMENT_TYPES,
     AnyType,
     AttributeProto,
     GraphProto,
@@ -33,6 +29,7 @@ from tstorch.dialects.onnx import (
     node_class,
     to_array,
 )
+from tstorch.dialects.prim.values import ValuesAttr
 
 Environment = dict[str, SSAValue]
 ANY = AnyType()
@@ -152,10 +149,9 @@ def scalar_attribute(attribute: AttributeProto) -> Attribute:
     raise VerifyException(f"attribute {attribute.name} is of kind {kind}, which has no form here")
 
 
-def dense(proto: TensorProto) -> DenseIntOrFPElementsAttr:
+def dense(proto: TensorProto) -> ValuesAttr:
     """A small tensor with its elements."""
-    type = TensorType(ELEMENT_TYPES[proto.data_type], proto.dims)
-    return DenseIntOrFPElementsAttr(type, BytesAttr(to_array(proto).tobytes()))
+    return ValuesAttr.of(to_array(proto))
 
 
 def name_hint(name: str) -> str | None:

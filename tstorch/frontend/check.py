@@ -20,7 +20,9 @@ def check_operators(model: ModelProto, opsets: Mapping[str, int]) -> None:
     unknown: dict[tuple[str, str], list[str]] = {}
     places = [(model.graph.node, opsets)]
     for function in model.functions:
-        versions = {"" if entry.domain == DEFAULT_DOMAIN else entry.domain: entry.version for entry in function.opset_import}
+        versions = {
+            "" if entry.domain == DEFAULT_DOMAIN else entry.domain: entry.version for entry in function.opset_import
+        }
         places.append((function.node, versions))
     for nodes, versions in places:
         for node in _walk(nodes):

@@ -7,16 +7,32 @@ from math import prod
 from pathlib import Path
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntegerAttr, LocationAttr, ModuleOp, StringAttr, i64
-from xdsl.dialects.builtin import TensorType
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DictionaryAttr,
+    IntegerAttr,
+    LocationAttr,
+    ModuleOp,
+    StringAttr,
+    TensorType,
+    i64,
+)
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Region
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.diagnostics import OnnxImportError
-from tstorch.dialects.onnx import DEFAULT_DOMAIN, ELEMENT_TYPES, OPSET, InitializerOp, NodeOp, TensorWeightAttr, WeightAttr
+from tstorch.dialects.onnx import (
+    DEFAULT_DOMAIN,
+    ELEMENT_TYPES,
+    OPSET,
+    InitializerOp,
+    TensorWeightAttr,
+    WeightAttr,
+    YieldOp,
+)
 from tstorch.dialects.onnx_graph import ANY, Environment, NodeBuilder, dense, name_hint
-from tstorch.frontend.check import check_operators, in_order
+from tstorch.frontend.check import check_operators, in_order, takes_as_setting
 from tstorch.frontend.laws import input_law
 from tstorch.frontend.model_file import ModelFile, attribute_key, expected_bytes, is_external
 from tstorch.frontend.provenance import NodeIds, module_path, source_line
@@ -108,7 +124,7 @@ class _Importer:
 
 
 class _GraphBuilder(NodeBuilder):
-    """One graph of the model. `at` is the key that its tensors' keys begin with, `scope` what its nodes' ids begin with."""
+    """One graph of the model: `at` begins the keys of its tensors, `scope` the ids of its nodes."""
 
     def __init__(
         self, importer: _Importer, graph: GraphProto | FunctionProto, opsets: Mapping[str, int], at: str, scope: str
@@ -177,8 +193,6 @@ class _GraphBuilder(NodeBuilder):
 
     def finish(self, graph: GraphProto, environment: Environment, block: Block) -> None:
         """Ends a subgraph with its outputs."""
-        from tstorch.dialects.onnx import YieldOp
-
         block.add_op(YieldOp([environment[value.name] for value in graph.output]))
 
     def _call(
@@ -229,8 +243,6 @@ _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE,
 
 def _settings(graph: GraphProto) -> frozenset[str]:
     """Names of the values that nodes take as settings (scales, bounds), never as numbers to compute with."""
-    from tstorch.frontend.check import takes_as_setting
-
     uses: dict[str, bool] = {}
     for node in graph.node:
         for position, name in enumerate(node.input):

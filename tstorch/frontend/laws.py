@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, IntegerType, StringAttr, TensorType, i1, i64, i8
+from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, IntegerType, StringAttr, TensorType, i1, i8, i64
 from xdsl.ir import SSAValue
 
 from tstorch.dialects.onnx import NodeOp

@@ -18,8 +18,8 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from tstorch.diagnostics import OnnxImportError
-from tstorch.frontend.wire import WireFile
 from tstorch.frontend.wire import Path as WirePath
+from tstorch.frontend.wire import WireFile
 
 # Field numbers of onnx.proto: they are part of the format and never change.
 MODEL_GRAPH, MODEL_FUNCTIONS = 7, 25
@@ -74,7 +74,7 @@ class ModelFile:
 
     @cached_property
     def tensors(self) -> dict[str, Located]:
-        """Every tensor of the model by key: an initializer's name; `@3.value` for what node 3 holds; `@3.body/w` inside."""
+        """Every tensor by key: an initializer's name, `@3.value` for what node 3 holds, `@3.body/w` inside."""
         return {found.key: found for found in _tensors(self.proto)}
 
     def array(self, key: str) -> np.ndarray:
@@ -121,7 +121,10 @@ class ModelFile:
         span = self._wire.locate(located.place) if field else None
         if span is None or self._wire.count(span, field) != 1:
             return None
-        name, raw = self._wire.locate([*located.place, (TENSOR_NAME, 0)]), self._wire.locate([*located.place, (field, 0)])
+        name, raw = (
+            self._wire.locate([*located.place, (TENSOR_NAME, 0)]),
+            self._wire.locate([*located.place, (field, 0)]),
+        )
         same = (self._wire.read(name) if name else b"") == proto.name.encode()
         return (self.path, raw[0]) if raw and same and raw[1] - raw[0] == size else None
 
@@ -189,7 +192,9 @@ def _to_bytes(located: Located, size: int) -> bytes:
     except (ValueError, TypeError) as error:
         raise OnnxImportError(f"tensor '{located.key}' cannot be read ({error}); the file is damaged") from error
     if len(data) != size:
-        raise OnnxImportError(f"tensor '{located.key}' holds {len(data)} bytes where {size} belong; the file is damaged")
+        raise OnnxImportError(
+            f"tensor '{located.key}' holds {len(data)} bytes where {size} belong; the file is damaged"
+        )
     return data
 
 
@@ -206,9 +211,7 @@ def _in_graph(graph: GraphProto, at: str, place: Sequence[tuple[int, int]]) -> I
     yield from _in_nodes(graph.node, at, place, GRAPH_NODE)
 
 
-def _in_nodes(
-    nodes: Sequence[NodeProto], at: str, place: Sequence[tuple[int, int]], field: int
-) -> Iterator[Located]:
+def _in_nodes(nodes: Sequence[NodeProto], at: str, place: Sequence[tuple[int, int]], field: int) -> Iterator[Located]:
     for index, node in enumerate(nodes):
         for which, attribute in enumerate(node.attribute):
             here = [*place, (field, index), (NODE_ATTRIBUTE, which)]

@@ -68,7 +68,9 @@ class Dimensions:
         for name, size in self.bound.items():
             if name not in known:
                 symbolic = sorted({dim.dim_param for _, _, dim in dims if dim.dim_param})
-                raise UsageError(f"--dim {name}: the model has no such dimension; it has {', '.join(symbolic) or 'none'}")
+                raise UsageError(
+                    f"--dim {name}: the model has no such dimension; it has {', '.join(symbolic) or 'none'}"
+                )
             if size < 0:
                 raise UsageError(f"--dim {name}={size}: a dimension's size is 0 or more")
 

@@ -15,7 +15,7 @@ Reference = tuple[str, str, str]
 
 
 class WeightStore:
-    """The tensors of the models in use. `import_model` adds its model; files named in text are looked for in `search`."""
+    """The tensors of the models in use: `import_model` adds its own, files named in text are looked for in `search`."""
 
     def __init__(self, search: Sequence[str | Path] = ()):
         self._search = [Path(folder) for folder in search]
@@ -29,7 +29,9 @@ class WeightStore:
         """Where the bytes lie. Raises OnnxImportError for a missing file or key, or bytes that have changed."""
         model = self._open(file)
         if key not in model.tensors:
-            raise OnnxImportError(f"'{model.path}' holds no tensor '{key}'; it is not the model that the text came from")
+            raise OnnxImportError(
+                f"'{model.path}' holds no tensor '{key}'; it is not the model that the text came from"
+            )
         stored = model.stored(key)
         if stored.digest != digest:
             raise OnnxImportError(
@@ -53,6 +55,8 @@ class WeightStore:
             found = next((folder / name for folder in self._search if (folder / name).is_file()), None)
             if found is None:
                 looked = ", ".join(f"'{folder}'" for folder in self._search) or "no folder"
-                raise OnnxImportError(f"the weights' file '{name}' was not found in {looked}; put the model beside the text")
+                raise OnnxImportError(
+                    f"the weights' file '{name}' was not found in {looked}; put the model beside the text"
+                )
             self._files[name] = ModelFile(found)
         return self._files[name]
