@@ -1,0 +1,195 @@
+"""The session's end: starts a worker, loads an artifact into it, runs it, and starts another one when it dies."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from tstorch.diagnostics import RunError
+from tstorch.runtime.connection import Connection, LocalConnection, ProcessConnection, WorkerDied
+from tstorch.runtime.wire import PROTOCOL, Arrays, Header, Kind, Progress
+
+Isolation = Literal["process", "none"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run as its caller saw it: outputs by name, `whole` and `handoff` in nanoseconds, the worker's own `spans`
+    (nanoseconds by part), and what its timestamps say (docs/trace.md)."""
+
+    outputs: dict[str, np.ndarray]
+    whole_ns: int
+    handoff_ns: int
+    spans: dict[str, int]
+    timed: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Milliseconds of loading: `stages` on the critical path, `busy` each stage's own time."""
+
+    stages: dict[str, float]
+    busy: dict[str, float]
+    total: float
+    uploaded_bytes: int
+
+
+def _no_progress(stage: str, done: int, total: int) -> None:
+    pass
+
+
+class Worker:
+    """One worker. Every method raises RunError with one message for whatever goes wrong there.
+
+    A worker that dies is replaced on the next call, with its artifact loaded anew; only state on the GPU is lost then,
+    which that call says instead of going on.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], reconnect: Callable[[], Connection]) -> None:
+        self._reconnect = reconnect
+        self._connection: Connection | None = None
+        self._loaded: tuple[str, dict[str, dict[str, Any]]] | None = None
+        self._has_state = self._lost_state = False
+        self.startup_ms: dict[str, float] = {}
+        self._open(connect)
+
+    @classmethod
+    def start(
+        cls,
+        adapter: str | None = None,
+        isolation: Isolation = "process",
+        *,
+        timeout: float = 300.0,
+        fault: Any = None,
+    ) -> Self:
+        """Starts a worker on the adapter that matches (discrete, integrated, CPU, in that order, by default).
+
+        `timeout` is how many seconds it may be silent. `isolation="none"` runs in this process: some errors of the
+        driver then end it. `fault` is for tests: the text of tstorch/runtime/faults.py, or an object of its kind.
+        """
+        if isolation == "none":
+            return cls(lambda: LocalConnection(adapter, fault), lambda: LocalConnection(adapter, None))
+        return cls(
+            lambda: ProcessConnection(adapter, timeout, fault), lambda: ProcessConnection(adapter, timeout, None)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def adapter_info(self) -> dict[str, Any]:
+        """Name, backend, driver, class, features and limits of the adapter, and the labels of the others."""
+        return self._adapter
+
+    def load(
+        self,
+        artifact: str | Path,
+        sources: Mapping[str, Mapping[str, Any]] | None = None,
+        progress: Progress = _no_progress,
+    ) -> LoadReport:
+        """Loads the artifact at that path. `sources` says where weights lie: digest to {path, offset, bytes}."""
+        self._loaded, self._has_state, self._lost_state = None, False, False
+        path = str(Path(artifact).resolve())
+        found = {digest: {**source, "path": str(source["path"])} for digest, source in (sources or {}).items()}
+        reply, _ = self._request({"request": "load", "artifact": path, "sources": found}, {}, progress)
+        self._loaded = path, found
+        self._has_state = reply["has_state"]
+        self.loop_cap, self.limits = reply["loop_cap"], reply["limits"]
+        return LoadReport(**reply["report"])
+
+    def run(self, inputs: Arrays, entry: str = "run", outputs: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Runs an entry; gives its outputs by name (all, or those asked for)."""
+        return self.measure(inputs, entry, outputs).outputs
+
+    def measure(
+        self, inputs: Arrays, entry: str = "run", outputs: Iterable[str] | None = None, kind: Kind = "plain"
+    ) -> Measured:
+        """Runs an entry once, as one of the three kinds of run, and says where the time went."""
+        begin = time.perf_counter_ns()
+        wanted = None if outputs is None else list(outputs)
+        header = {"request": "run", "entry": entry, "outputs": wanted, "kind": kind}
+        reply, results = self._request(header, inputs)
+        end = time.perf_counter_ns()
+        handoff = reply["received_ns"] - begin + end - reply["replied_ns"]
+        return Measured(results, end - begin, handoff, reply["spans"], reply["timed"])
+
+    def measure_stepwise(self, inputs: Arrays, entry: str = "run") -> list[tuple[int, int]]:
+        """Runs an entry one dispatch at a time: (id, wall nanoseconds) each. For GPUs without a clock."""
+        reply, _ = self._request({"request": "stepwise", "entry": entry}, inputs)
+        return [(ident, wall) for ident, wall in reply["dispatches"]]
+
+    def instrument(self, name: str, **options: Any) -> float:
+        """One reading of an instrument in nanoseconds: warm (seconds), sentinel, launch, tiny."""
+        return self._request({"request": "instrument", "name": name, **options}, {})[0]["ns"]
+
+    def ceilings(self, cache: str | Path | None = None) -> dict[str, Any]:
+        """copy_gb_s and fma_gflop_s of this adapter, measured once and kept in `cache` (the user's by default)."""
+        header = {"request": "instrument", "name": "ceilings", "cache": str(cache) if cache else None}
+        return self._request(header, {})[0]["ceilings"]
+
+    def facts(self) -> dict[str, Any]:
+        """Clock quality, memory, dispatches submitted so far, the driver's loop cap, the artifact's fingerprint."""
+        reply, _ = self._request({"request": "facts"}, {})
+        return {key: reply[key] for key in ("clock", "memory", "submitted", "loop_cap", "fingerprint", "dispatches")}
+
+    def profile(self, inputs: Arrays, **options: Any) -> dict[str, Any]:
+        """Measures an entry as docs/trace.md describes (section profile); options as for `tstorch.runtime.profiler`."""
+        from tstorch.runtime.profiler import profile
+
+        return profile(self, inputs, **options)
+
+    def read_state(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Copies of states as they stand on the GPU."""
+        return self._request({"request": "read_state", "names": list(names)}, {})[1]
+
+    def write_state(self, values: Arrays) -> None:
+        """Replaces states on the GPU."""
+        self._request({"request": "write_state"}, values)
+
+    def close(self) -> None:
+        """Ends the worker."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # ----
+
+    def _open(self, connect: Callable[[], Connection]) -> None:
+        begin = time.perf_counter()
+        self._connection = connect()
+        try:
+            reply, _ = self._request({"request": "hello", "protocol": PROTOCOL}, {})
+        except RunError:
+            self.close()
+            raise
+        whole = 1e3 * (time.perf_counter() - begin)
+        self._adapter = reply["adapter"]
+        parts = {"import": reply["import_ms"], "adapter": reply["adapter_ms"]}
+        self.startup_ms = {**parts, "spawn": whole - sum(parts.values()), "total": whole}
+
+    def _request(
+        self, header: Header, arrays: Arrays, progress: Progress = _no_progress
+    ) -> tuple[Header, dict[str, np.ndarray]]:
+        if self._connection is None:
+            self._replace()
+        assert self._connection is not None
+        try:
+            return self._connection.request(header, arrays, progress)
+        except WorkerDied as death:
+            self.close()
+            self._lost_state = self._has_state
+            raise RunError(f"{death}; the next run starts a new worker") from death
+
+    def _replace(self) -> None:
+        """A new worker in place of a dead one, with the same artifact."""
+        if self._lost_state:
+            raise RunError("the state on the GPU was lost with the worker; load the artifact again to start anew")
+        self._open(self._reconnect)
+        if self._loaded is not None:
+            self.load(*self._loaded)

@@ -1,0 +1,153 @@
+"""How a session reaches its worker: a process of its own, which may die, or the caller's process, which must not."""
+
+import collections
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tstorch.diagnostics import RunError
+from tstorch.runtime.faults import Faults
+from tstorch.runtime.wire import Arrays, Header, Progress, WireError, receive, send
+
+_PIPE_BYTES = 1 << 20
+_LAST_WORDS = 12  # lines of the worker's standard error that a message quotes at most
+
+
+class WorkerDied(Exception):
+    """The worker ended or fell silent in the middle of a request: what happened, in words."""
+
+
+class WorkerBug(Exception):
+    """The worker failed in a way that no user can cause: its traceback."""
+
+
+class Connection(Protocol):
+    """Carries requests to a service and its replies back."""
+
+    def request(self, header: Header, arrays: Arrays, progress: Progress) -> tuple[Header, dict[str, Any]]:
+        """Sends one request and waits. Raises RunError (as the worker words it), WorkerDied or WorkerBug."""
+        ...
+
+    def close(self) -> None:
+        """Ends the worker."""
+        ...
+
+
+class LocalConnection:
+    """The service in the caller's process: no isolation, no transport."""
+
+    def __init__(self, adapter: str | None, faults: Faults | None) -> None:
+        begin = time.perf_counter()
+        from tstorch.runtime.service import Service  # imports wgpu, which only this isolation wants here
+
+        self._import_ms = 1e3 * (time.perf_counter() - begin)
+        self._service = Service(adapter, faults)
+
+    def request(self, header: Header, arrays: Arrays, progress: Progress) -> tuple[Header, dict[str, Any]]:
+        """Answers at once. Raises DiagnosticError."""
+        received = time.perf_counter_ns()
+        reply, results = self._service.handle(header, arrays, progress)
+        times = {"received_ns": received, "replied_ns": time.perf_counter_ns(), "import_ms": self._import_ms}
+        return {**reply, **times}, dict(results)
+
+    def close(self) -> None:
+        """Nothing runs on."""
+
+
+class ProcessConnection:
+    """A worker process: killed when it is silent for `timeout` seconds, quoted when it dies."""
+
+    def __init__(self, adapter: str | None, timeout: float, fault: str | None = None) -> None:
+        command: Sequence[str] = [sys.executable, "-m", "tstorch.runtime.worker"]
+        command = [*command, *(["--adapter", adapter] if adapter else []), *(["--fault", fault] if fault else [])]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+        self._timeout = timeout
+        self._deadline = float("inf")
+        self._silent = False
+        self._last_words: collections.deque[str] = collections.deque(maxlen=_LAST_WORDS)
+        for pipe_end in (self._process.stdin, self._process.stdout):
+            _widen(pipe_end)
+        self._reader = threading.Thread(target=self._listen, name="worker-stderr", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._watch, name="worker-watchdog", daemon=True).start()
+
+    def request(self, header: Header, arrays: Arrays, progress: Progress) -> tuple[Header, dict[str, Any]]:
+        """Sends one request and waits for its reply; each sign of progress starts the timeout anew."""
+        try:
+            self._deadline = time.monotonic() + self._timeout
+            send(self._process.stdin, header, arrays)  # type: ignore[arg-type]
+            while True:
+                reply, results = receive(self._process.stdout)  # type: ignore[arg-type]
+                if "progress" not in reply:
+                    break
+                self._deadline = time.monotonic() + self._timeout
+                progress(*reply["progress"])
+        except (OSError, WireError) as error:
+            raise WorkerDied(self._obituary(header)) from error
+        except BaseException:  # Ctrl-C in the middle: what comes next on the pipe belongs to nobody
+            self._process.kill()
+            raise
+        finally:
+            self._deadline = float("inf")
+        if "error" in reply:
+            raise RunError(reply["error"])
+        if "bug" in reply:
+            raise WorkerBug(reply["bug"])
+        return reply, results
+
+    def close(self) -> None:
+        """Closes the pipes; a worker that does not end by itself is killed."""
+        for end in (self._process.stdin, self._process.stdout):
+            if end:
+                end.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(timeout=5)
+        if self._process.stderr:
+            self._process.stderr.close()
+
+    def _listen(self) -> None:
+        """Keeps the end of what the worker prints: drivers and Rust say there why they die."""
+        for line in self._process.stderr or ():
+            if text := line.decode("utf-8", "replace").strip():
+                self._last_words.append(text)
+
+    def _watch(self) -> None:
+        """Kills a worker that has been silent for too long: a GPU that hangs never answers."""
+        while self._process.poll() is None:
+            if time.monotonic() > self._deadline:
+                self._silent = True
+                self._process.kill()
+            time.sleep(min(0.25, self._timeout / 4))
+
+    def _obituary(self, header: Header) -> str:
+        self._process.kill()
+        code = self._process.wait()
+        self._reader.join(timeout=5)
+        what = f"'{header['request']}'" + (f" of entry '{header['entry']}'" if "entry" in header else "")
+        if self._silent:
+            return f"the GPU worker was silent for {self._timeout:g} s during {what} and was ended: the GPU hangs"
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        words = "; its last words: " + " | ".join(self._last_words) if self._last_words else ""
+        return f"the GPU worker died ({cause}) during {what}{words}"
+
+
+def _widen(pipe: Any) -> None:
+    """Makes a pipe hold a whole input where the system lets us: fewer wake-ups for each message."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        try:
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError:
+            return  # an unprivileged user may have used up the system's allowance: slower, not wrong

@@ -1,0 +1,66 @@
+"""Values between NumPy and GPU buffers: checked against what the artifact declares, narrowed, packed and widened."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tstorch.diagnostics import RunError
+
+# What the buffer holds for each storage type, as NumPy names it.
+_STORED = {"f32": "<f4", "f16": "<f2", "i32": "<i4", "u32": "<u4", "u8": "u1", "i32<i64": "<i4", "u32<bool": "<u4"}
+
+Value = Mapping[str, Any]  # an input, output or state as program.json declares it
+
+
+def check_inputs(declared: Sequence[Value], given: Mapping[str, np.ndarray]) -> None:
+    """Raises RunError, listing what is expected, unless `given` holds exactly the declared names, dtypes and shapes."""
+    problems = [f"input '{value['name']}' is missing" for value in declared if value["name"] not in given]
+    names = {value["name"] for value in declared}
+    problems += [f"there is no input '{name}'" for name in given if name not in names]
+    for value in declared:
+        array = given.get(value["name"])
+        if array is not None and (str(array.dtype), list(array.shape)) != (value["dtype"], value["shape"]):
+            problems.append(f"input '{value['name']}' is {array.dtype}{list(array.shape)}")
+    if problems:
+        expected = ", ".join(f"{value['name']}: {value['dtype']}{value['shape']}" for value in declared)
+        raise RunError(f"{'; '.join(problems)}; expected {expected or 'no inputs'}")
+
+
+def pack(value: Value, array: np.ndarray, target: memoryview) -> None:
+    """Writes `array` into the value's bytes on their way to the GPU, converted to its storage type.
+
+    Raises RunError where an integer does not fit.
+    """
+    storage = value["storage"]
+    if storage == "i32<i64":
+        _check_range(value, array)
+    stored = np.frombuffer(target, dtype=_STORED[storage])
+    stored[: array.size] = array.reshape(-1)
+    stored[array.size :] = 0
+
+
+def unpack(value: Value, source: memoryview) -> np.ndarray:
+    """A copy of the value's bytes, widened to the dtype that the caller sees."""
+    stored = np.frombuffer(source, dtype=_STORED[value["storage"]])
+    count = int(np.prod(value["shape"], dtype=np.int64))
+    return stored[:count].astype(value["dtype"]).reshape(value["shape"])
+
+
+def start_bytes(state: Value) -> np.ndarray:
+    """The bytes that a state filled with one value starts from."""
+    stored = np.zeros(state["bytes"] // np.dtype(_STORED[state["storage"]]).itemsize, _STORED[state["storage"]])
+    stored[: int(np.prod(state["shape"], dtype=np.int64))] = state["start"]["fill"]
+    return stored.view(np.uint8)
+
+
+def _check_range(value: Value, array: np.ndarray) -> None:
+    if array.size == 0:
+        return
+    low, high = value.get("range", (-(2**31), 2**31 - 1))
+    smallest, largest = int(array.min()), int(array.max())
+    if smallest < low or largest > high:
+        raise RunError(
+            f"input '{value['name']}' holds values from {smallest} to {largest}; expected {low} to {high}: "
+            "64-bit integers travel as 32-bit ones, and this model indexes with them"
+        )

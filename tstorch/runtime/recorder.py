@@ -1,0 +1,217 @@
+"""Runs plans: encodes, submits, waits, and takes the time of each on host and GPU."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from tstorch.diagnostics import RunError
+from tstorch.runtime.device import MAX_QUERIES, Buffer, Device, Encoder, Handle
+from tstorch.runtime.faults import Faults
+from tstorch.runtime.plan import Copy, Fill, Pair, Pass, Plan, Stamp
+from tstorch.runtime.timing import durations_ns, is_valid
+
+
+@dataclass
+class Submitted:
+    """All dispatches of this process: the model's runs and their dispatches, and what all else added."""
+
+    runs: int = 0
+    model: int = 0
+    other: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """By name."""
+        return {"runs": self.runs, "model": self.model, "other": self.other}
+
+
+@dataclass
+class Watch:
+    """Nanoseconds that the host spent in each named part of one run."""
+
+    spans: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def span(self, part: str) -> Iterator[None]:
+        """Adds the time of the block to `part`."""
+        begin = time.perf_counter_ns()
+        try:
+            yield
+        finally:
+            self.spans[part] = self.spans.get(part, 0) + time.perf_counter_ns() - begin
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What one run's timestamps say: nanoseconds of each pair, in order; not valid, no times."""
+
+    pairs: tuple[Pair, ...]
+    ticks: list[int]
+    period_ns: float
+
+    @property
+    def valid(self) -> bool:
+        """Whether the ticks can be true."""
+        return is_valid(self.ticks)
+
+    def nanoseconds(self, what: str) -> list[float]:
+        """The duration of each pair of that kind."""
+        lengths = durations_ns(self.ticks, self.period_ns)
+        return [length for pair, length in zip(self.pairs, lengths, strict=True) if pair.what == what]
+
+    def between(self) -> float:
+        """Nanoseconds between one gpu span and the next."""
+        spans = [self.ticks[2 * i : 2 * i + 2] for i, pair in enumerate(self.pairs) if pair.what == "gpu"]
+        return sum((b[0] - a[1]) * self.period_ns for a, b in pairwise(spans))
+
+
+class Timestamps:
+    """Room for the timestamps of one run, in as many query sets as it takes."""
+
+    def __init__(self, device: Device, count: int) -> None:
+        self._device, self.count = device, count
+        self._sets: list[tuple[Handle, int]] = []
+        while count > 0:
+            size = min(count, MAX_QUERIES)
+            self._sets.append((device.query_set(size), size))
+            count -= size
+        self._resolved = device.buffer("timestamps", 8 * self.count, "timestamps")
+        self.buffer = device.buffer("timestamps", 8 * self.count, "readback")
+
+    def locate(self, query: int) -> tuple[Handle, int]:
+        """The set that holds a query, and its index there."""
+        return self._sets[query // MAX_QUERIES][0], query % MAX_QUERIES
+
+    def resolve(self, encoder: Encoder, count: int) -> None:
+        """Records the way of the first `count` timestamps to the host."""
+        for i, (queries, size) in enumerate(self._sets):
+            if (used := min(size, count - i * MAX_QUERIES)) > 0:
+                encoder.resolve(queries, used, self._resolved, 8 * MAX_QUERIES * i)
+        encoder.copy(self._resolved, 0, self.buffer, 0, 8 * count)
+
+    def free(self) -> None:
+        """Gives the buffers back."""
+        self._device.free(self._resolved)
+        self._device.free(self.buffer)
+
+
+class Recorder:
+    """Runs plans on one device, each checked the first time it is encoded."""
+
+    def __init__(self, device: Device, faults: Faults | None = None) -> None:
+        self.device = device
+        self.faults = faults or Faults()
+        self.submitted = Submitted()
+        self._timestamps: Timestamps | None = None
+        self._seen: set[int] = set()
+        self._plans: list[Plan] = []  # keeps the ids in `_seen` unique
+
+    def run(
+        self,
+        plan: Plan,
+        watch: Watch,
+        maps: Sequence[Buffer] = (),
+        submitted: Callable[[], None] | None = None,
+        model: bool = False,
+    ) -> Timed | None:
+        """Runs `plan` once; buffers in `maps` can be read afterwards. Gives the timestamps where the plan has some.
+
+        `submitted` is called while the GPU works, to ask for further mappings.
+        """
+        timestamps = self._room(2 * len(plan.pairs))
+        faults = self.faults if model else Faults()
+        with watch.span("encode"):
+            faults.at("encode")
+            command_buffer = self._encode(plan, timestamps)
+        with watch.span("submit"):
+            faults.at("submit")
+            self.device.submit(command_buffer)
+        self._count(plan, model)
+        submitted_at = time.perf_counter_ns()
+        with watch.span("wait"):  # asking for the mappings takes time that the GPU's work hides
+            for buffer in (*maps, *([timestamps.buffer] if timestamps else ())):
+                self.device.request_map(buffer)
+            if submitted:
+                submitted()
+            faults.at("wait")
+            self.device.wait()
+        if errors := self.device.errors.text():
+            raise RunError(f"the GPU reported an error during the run: {errors}")
+        return self._timed(plan, timestamps, watch, submitted_at) if timestamps else None
+
+    def run_stepwise(self, plan: Plan) -> list[tuple[int, int]]:
+        """Runs a plan one dispatch per submission: (dispatch id, wall nanoseconds) each. For GPUs without a clock."""
+        times = []
+        for step in plan.steps:
+            dispatches = step.dispatches if isinstance(step, Pass) else (None,)
+            for dispatch in dispatches:
+                encoder = self.device.encoder()
+                if dispatch is None:
+                    self._record(encoder, step, None)
+                else:
+                    encoder.compute_pass([dispatch])
+                command_buffer = encoder.finish()
+                begin = time.perf_counter_ns()
+                self.device.submit(command_buffer)
+                self.device.wait()
+                if dispatch is not None:
+                    times.append((dispatch.id, time.perf_counter_ns() - begin))
+        self._count(plan, model=True)
+        return times
+
+    def _encode(self, plan: Plan, timestamps: Timestamps | None) -> Handle:
+        encoder = self.device.encoder(checked=id(plan) not in self._seen)
+        for step in plan.steps:
+            self._record(encoder, step, timestamps)
+        if timestamps:
+            timestamps.resolve(encoder, 2 * len(plan.pairs))
+        command_buffer = encoder.finish()
+        if id(plan) not in self._seen:
+            self._seen.add(id(plan))
+            self._plans.append(plan)
+        return command_buffer
+
+    def _record(self, encoder: Encoder, step: Pass | Copy | Fill | Stamp, timestamps: Timestamps | None) -> None:
+        match step:
+            case Pass(dispatches, begin, end) if timestamps and min(begin, end) < timestamps.count:
+                queries, _ = timestamps.locate(min(begin, end))
+                local = [query % MAX_QUERIES if query < timestamps.count else query for query in (begin, end)]
+                encoder.compute_pass(dispatches, queries, *local)
+            case Pass(dispatches):
+                encoder.compute_pass(dispatches)
+            case Copy():
+                encoder.copy(step.source, step.source_offset, step.target, step.target_offset, step.bytes)
+            case Fill():
+                encoder.fill(step.target, step.offset, step.bytes)
+            case Stamp(query) if timestamps:
+                encoder.timestamp(*timestamps.locate(query))
+
+    def _count(self, plan: Plan, model: bool) -> None:
+        if model:
+            self.submitted.runs += 1
+            self.submitted.model += plan.dispatches
+        else:
+            self.submitted.other += plan.dispatches
+
+    def _room(self, queries: int) -> Timestamps | None:
+        """Timestamps for a run of that many queries, shared by all plans."""
+        if queries == 0 or not self.device.has_timestamps:
+            return None
+        if self._timestamps is None or self._timestamps.count < queries:
+            if self._timestamps is not None:
+                self._timestamps.free()
+            self._timestamps = Timestamps(self.device, queries)
+        return self._timestamps
+
+    def _timed(self, plan: Plan, timestamps: Timestamps, watch: Watch, submitted_at: int) -> Timed:
+        view = self.device.mapped(timestamps.buffer)
+        ticks = [int(tick) for tick in np.frombuffer(view, np.uint64)[: 2 * len(plan.pairs)]]
+        self.device.unmap(timestamps.buffer)
+        if self.device.has_host_clock and is_valid(ticks):
+            early = min(max(submitted_at - ticks[0], 0), watch.spans["submit"])
+            watch.spans["submit"] -= early
+            watch.spans["wait"] += early
+        return Timed(plan.pairs, ticks, self.device.period_ns)

@@ -1,0 +1,190 @@
+"""What a worker does for its session: one method per request, the same in a process of its own and in the caller's."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tstorch.artifact.format import Artifact
+from tstorch.diagnostics import RunError
+from tstorch.runtime.adapters import choose
+from tstorch.runtime.ceilings import measure_ceilings
+from tstorch.runtime.device import Device, adapters
+from tstorch.runtime.executor import Executor, Sample
+from tstorch.runtime.faults import Faults
+from tstorch.runtime.instruments import Instruments, check_iterations
+from tstorch.runtime.recorder import Recorder, Timed
+from tstorch.runtime.timing import Quality
+from tstorch.runtime.wire import PROTOCOL, Arrays, Header, Progress
+
+Reply = tuple[Header, Arrays]
+
+# wgpu allocates its first block with the device, before any buffer of ours; later ones are seen as they come.
+_START_BLOCK = 64 << 20
+
+
+class Service:
+    """One adapter, and at most one artifact loaded on it."""
+
+    def __init__(self, adapter: str | None = None, faults: Faults | None = None) -> None:
+        begin = time.perf_counter()
+        found = adapters()
+        chosen = choose([info for info, _ in found], adapter)
+        self._info, self._adapter = found[chosen]
+        self._others = [info.label for i, (info, _) in enumerate(found) if i != chosen]
+        self._adapter_ms = 1e3 * (time.perf_counter() - begin)
+        self._faults = faults
+        self._device: Device | None = None
+        self._executor: Executor | None = None
+        self._quality: Quality | None = None
+        self._loop_cap: int | None = None
+
+    def handle(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        """Answers one request. Raises DiagnosticError for what the user can act on."""
+        requests: dict[str, Callable[[Header, Arrays, Progress], Reply]] = {
+            "hello": self._hello,
+            "load": self._load,
+            "run": self._run,
+            "stepwise": self._stepwise,
+            "read_state": self._read_state,
+            "write_state": self._write_state,
+            "instrument": self._instrument,
+            "facts": self._facts,
+        }
+        request = requests.get(header.get("request", ""))
+        if request is None:
+            raise RunError(f"the worker does not know the request {header.get('request')!r}; it speaks {PROTOCOL}")
+        return request(header, arrays, progress)
+
+    # ---- requests
+
+    def _hello(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        if header.get("protocol") != PROTOCOL:
+            raise RunError(
+                f"the session speaks {header.get('protocol')!r}, this worker {PROTOCOL}; install one tstorch"
+            )
+        adapter = self._info.to_json() | {"label": self._info.label, "others": self._others}
+        return {"protocol": PROTOCOL, "adapter": adapter, "adapter_ms": self._adapter_ms}, {}
+
+    def _load(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        begin = time.perf_counter()
+        artifact = Artifact.read(header["artifact"])
+        target = artifact.manifest["target"]
+        read = time.perf_counter()
+        if self._device is not None:
+            self._device.close()
+        self._executor = None
+        self._device = Device(self._info, self._adapter, target["limits"], target.get("features", ()))
+        self._recorder = Recorder(self._device, self._faults)
+        self._instruments = Instruments(self._recorder)
+        made = time.perf_counter()
+        iterations = {name: kernel.map.get("iterations", 0) for name, kernel in artifact.kernels.items()}
+        self._loop_cap = self._instruments.loop_cap(max(iterations.values(), default=0))
+        check_iterations(iterations, self._loop_cap)
+        tested = time.perf_counter()
+        self._executor = Executor(self._recorder, artifact, header["sources"], progress)
+        report = self._executor.report
+        before = {"read": read - begin, "device": made - read, "self_test": tested - made}
+        for name, seconds in before.items():
+            report.stages[name] = report.busy[name] = 1e3 * seconds
+        report.total = 1e3 * (time.perf_counter() - begin)
+        facts = {
+            "loop_cap": self._loop_cap,
+            "limits": self._device.limits,
+            "has_state": bool(artifact.program["state"]),
+        }
+        return {"report": report.to_json(), **facts}, {}
+
+    def _run(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        sample = self._loaded.run(arrays, header["entry"], header.get("outputs"), header.get("kind", "plain"))
+        return _measured(sample), sample.outputs
+
+    def _stepwise(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        return {"dispatches": self._loaded.run_stepwise(arrays, header["entry"])}, {}
+
+    def _read_state(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        return {}, self._loaded.read_state(header["names"])
+
+    def _write_state(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        self._loaded.write_state(arrays)
+        return {}, {}
+
+    def _instrument(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        """One reading of a named instrument: nanoseconds, or the ceilings' rates."""
+        self._loaded  # noqa: B018  (instruments belong to the device of what is loaded)
+        match header["name"]:
+            case "warm":
+                return {"ns": self._instruments.warm(header["seconds"])}, {}
+            case "sentinel":
+                return {"ns": self._instruments.sentinel_ns()}, {}
+            case "launch":
+                wait, gpu = self._instruments.launch()
+                return {"ns": wait - gpu, "wait_ns": wait}, {}
+            case "tiny":
+                return {"ns": self._instruments.tiny_probe_ns()}, {}
+            case "ceilings":
+                cache = header.get("cache")
+                return {"ceilings": measure_ceilings(self._recorder, Path(cache) if cache else None)}, {}
+        raise RunError(f"the worker has no instrument '{header['name']}'")
+
+    def _facts(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        """What does not change from run to run: the clock's quality, memory, counters, the driver's loop cap."""
+        executor, device = self._loaded, self._device
+        assert device is not None
+        if self._quality is None:
+            self._quality = self._instruments.judge_clock()
+        artifact = executor.artifact
+        return {
+            "clock": {
+                "quality": self._quality.label,
+                "quantum_ns": self._quality.quantum_ns,
+                "period_ns": device.period_ns,
+            },
+            "memory": self._memory(device),
+            "submitted": self._recorder.submitted.to_json(),
+            "loop_cap": self._loop_cap,
+            "fingerprint": artifact.manifest.get("fingerprint", ""),
+            "dispatches": {
+                entry: [command["id"] for command in commands if command["op"] == "dispatch"]
+                for entry, commands in artifact.program["entries"].items()
+            },
+        }, {}
+
+    # ----
+
+    @property
+    def _loaded(self) -> Executor:
+        if self._executor is None:
+            raise RunError("no artifact is loaded; call load() first")
+        return self._executor
+
+    def _memory(self, device: Device) -> dict[str, Any]:
+        requested = device.requested_bytes()
+        measured = (
+            self._info.device_class == "cpu" and device.reserved_bytes >= 0 and Path("/proc/self/status").exists()
+        )
+        return {
+            "requested": sum(requested.values()),
+            "requested_by": requested,
+            "reserved": _START_BLOCK + device.reserved_bytes if measured else None,
+            "reserved_source": "address space taken around allocations, and the driver's start block of 64 MiB"
+            if measured
+            else "this driver does not report it",
+        }
+
+
+def _measured(sample: Sample) -> Header:
+    """A run's times as they travel: nanoseconds by part, and what the timestamps say."""
+    timed = sample.timed
+    return {"spans": sample.spans, "timed": None if timed is None else _timed(timed)}
+
+
+def _timed(timed: Timed) -> dict[str, Any]:
+    found: dict[str, Any] = {"valid": timed.valid, "ticks": timed.ticks}
+    if timed.valid:
+        for what in ("gpu", "upload", "readback"):
+            found[what] = sum(timed.nanoseconds(what))
+        found["sync"] = timed.between()
+        ids = [pair.id for pair in timed.pairs if pair.what == "dispatch"]
+        found["dispatches"] = list(zip(ids, timed.nanoseconds("dispatch"), strict=True))
+    return found

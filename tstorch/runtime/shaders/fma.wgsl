@@ -1,0 +1,35 @@
+// Arithmetic alone: eight independent vectors of four, 64 fused operations per round and invocation.
+@group(0) @binding(0) var<storage, read> rounds: array<u32>;
+@group(0) @binding(1) var<storage, read_write> result: array<vec4<f32>>;
+
+@compute @workgroup_size(256) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let x = vec4<f32>(f32(id.x) * 1e-6, 0.25, 0.5, 0.75);
+    let m = vec4<f32>(0.999);
+    var a = x;
+    var b = x + 1.0;
+    var c = x + 2.0;
+    var d = x + 3.0;
+    var e = x + 4.0;
+    var f = x + 5.0;
+    var g = x + 6.0;
+    var h = x + 7.0;
+    for (var i = 0u; i < rounds[0]; i++) {
+        a = fma(a, m, x);
+        b = fma(b, m, x);
+        c = fma(c, m, x);
+        d = fma(d, m, x);
+        e = fma(e, m, x);
+        f = fma(f, m, x);
+        g = fma(g, m, x);
+        h = fma(h, m, x);
+        a = fma(a, m, x);
+        b = fma(b, m, x);
+        c = fma(c, m, x);
+        d = fma(d, m, x);
+        e = fma(e, m, x);
+        f = fma(f, m, x);
+        g = fma(g, m, x);
+        h = fma(h, m, x);
+    }
+    result[id.x % 1024u] = a + b + c + d + e + f + g + h;
+}
