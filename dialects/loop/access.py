@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from xdsl.dialects.builtin import AffineMapAttr, DenseArrayBase, IndexType, i64
 from xdsl.ir import SSAValue
-from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr, AffineExpr, AffineMap
-from xdsl.parser import Parser, UnresolvedOperand
-from xdsl.printer import Printer
+from xdsl.ir.affine import AffineMap
 
-from tstorch.dialects.indexing import Index, affine_tokens, from_affine_map, to_affine_map
+from tstorch.dialects.index_syntax import IndexSyntax
+from tstorch.dialects.indexing import Index, from_affine_map, to_affine_map
 
 LANES = 4
 LANE_KEY = "lane"
@@ -58,109 +57,8 @@ def i64_array(values: Sequence[int]) -> DenseArrayBase:
     return DenseArrayBase.from_list(i64, values)
 
 
-# --- text ------------------------------------------------------------------------------------------------------------
+class AccessSyntax(IndexSyntax):
+    """Index expressions as loop ops print them: dimension 0 is `lane`."""
 
-
-def print_index(printer: Printer, expr: AffineExpr, operands: Sequence[SSAValue]) -> None:
-    """Prints one expression with SSA names for its dimensions."""
-    for token in affine_tokens(expr):
-        if isinstance(token, str):
-            printer.print_string(token)
-        elif token == 0:
-            printer.print_string(LANE_KEY)
-        else:
-            printer.print_ssa_value(operands[token - 1])
-
-
-def print_indices(printer: Printer, affine: AffineMap, operands: Sequence[SSAValue]) -> None:
-    """Prints `[e, e, ...]`."""
-    printer.print_string("[")
-    printer.print_list(affine.results, lambda expr: print_index(printer, expr, operands))
-    printer.print_string("]")
-
-
-def print_constraints(printer: Printer, affine: AffineMap, bounds: Sequence[int], operands: Sequence[SSAValue]) -> None:
-    """Prints `(e < bound, ...)`, each of which says 0 <= e < bound."""
-
-    def print_one(pair: tuple[AffineExpr, int]) -> None:
-        print_index(printer, pair[0], operands)
-        printer.print_string(f" < {pair[1]}")
-
-    printer.print_string("(")
-    printer.print_list(list(zip(affine.results, bounds, strict=True)), print_one)
-    printer.print_string(")")
-
-
-class IndexParser:
-    """Parses index expressions and collects the values that they use, each once."""
-
-    def __init__(self, parser: Parser) -> None:
-        self._parser = parser
-        self._positions: dict[str, int] = {}
-        self._unresolved: list[UnresolvedOperand] = []
-
-    def operands(self) -> list[SSAValue]:
-        """The values used so far, in the order of their dimensions."""
-        return [self._parser.resolve_operand(operand, index_type) for operand in self._unresolved]
-
-    def indices(self) -> list[AffineExpr]:
-        """`[e, e, ...]`"""
-        return self._parser.parse_comma_separated_list(self._parser.Delimiter.SQUARE, self.expression)
-
-    def constraints(self) -> tuple[list[AffineExpr], list[int]]:
-        """`(e < bound, ...)`"""
-        pairs = self._parser.parse_comma_separated_list(self._parser.Delimiter.PAREN, self._constraint)
-        return [expr for expr, _ in pairs], [bound for _, bound in pairs]
-
-    def map_attr(self, exprs: Sequence[AffineExpr]) -> AffineMapAttr:
-        """The expressions as a map over the lane and all values used so far; call after the last was parsed."""
-        return AffineMapAttr(AffineMap(len(self._unresolved) + 1, 0, tuple(exprs)))
-
-    def expression(self) -> AffineExpr:
-        """Sums of terms."""
-        negative = self._parser.parse_optional_punctuation("-") is not None
-        total = self._term() * -1 if negative else self._term()
-        while True:
-            if self._parser.parse_optional_punctuation("+"):
-                total = total + self._term()
-            elif self._parser.parse_optional_punctuation("-"):
-                total = total + self._term() * -1
-            else:
-                return total
-
-    def _constraint(self) -> tuple[AffineExpr, int]:
-        expr = self.expression()
-        self._parser.parse_punctuation("<")
-        return expr, self._parser.parse_integer(allow_negative=False)
-
-    def _term(self) -> AffineExpr:
-        term = self._factor()
-        while True:
-            if self._parser.parse_optional_characters("*"):
-                term = term * self._constant()
-            elif self._parser.parse_optional_keyword("floordiv"):
-                term = term // self._constant()
-            elif self._parser.parse_optional_keyword("mod"):
-                term = term % self._constant()
-            else:
-                return term
-
-    def _factor(self) -> AffineExpr:
-        parser = self._parser
-        if parser.parse_optional_punctuation("("):
-            expr = self.expression()
-            parser.parse_punctuation(")")
-            return expr
-        if (value := parser.parse_optional_integer(allow_boolean=False, allow_negative=False)) is not None:
-            return AffineConstantExpr(value)
-        if parser.parse_optional_keyword(LANE_KEY):
-            return AffineDimExpr(0)
-        operand = parser.parse_unresolved_operand("expected an index expression: a value, an integer, lane or (")
-        name = operand.operand_name
-        if name not in self._positions:
-            self._positions[name] = len(self._unresolved)
-            self._unresolved.append(operand)
-        return AffineDimExpr(self._positions[name] + 1)
-
-    def _constant(self) -> int:
-        return self._parser.parse_integer(allow_boolean=False)
+    leading = (LANE_KEY,)
+    operand_type = index_type

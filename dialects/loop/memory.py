@@ -23,13 +23,11 @@ from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.indexing import Index
 from tstorch.dialects.loop.access import (
+    AccessSyntax,
     IndexMaps,
-    IndexParser,
     expressions,
     i64_array,
     index_type,
-    print_constraints,
-    print_indices,
 )
 from tstorch.dialects.loop.structure import AllocOp, dim_of, is_static_index
 from tstorch.dialects.loop.types import integer_word, is_vector, register_type, scalar_of, ui32, vector_of
@@ -307,14 +305,14 @@ class IndexValueOp(IndexedOp):
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
-        print_indices(printer, self.index.data, self.used)
+        AccessSyntax.print_indices(printer, self.index, self.used)
         printer.print_op_attributes(self.attributes)
         printer.print_string(" : ")
         printer.print_attribute(self.result.type)
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:
-        indices = IndexParser(parser)
+        indices = AccessSyntax(parser)
         exprs = indices.indices()
         attributes = parser.parse_optional_attr_dict()
         parser.parse_punctuation(":")
@@ -357,14 +355,14 @@ class WithinOp(MaskedOp):
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
         if self.mask is not None and self.bounds is not None:
-            print_constraints(printer, self.mask.data, list(self.bounds.get_values()), self.used)
+            AccessSyntax.print_constraints(printer, self.mask, list(self.bounds.get_values()), self.used)
         printer.print_op_attributes(self.attributes)
         printer.print_string(" : ")
         printer.print_attribute(self.result.type)
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:
-        indices = IndexParser(parser)
+        indices = AccessSyntax(parser)
         exprs, bounds = indices.constraints()
         attributes = parser.parse_optional_attr_dict()
         parser.parse_punctuation(":")
@@ -435,14 +433,14 @@ def _access_properties(found: IndexMaps, constraints: Sequence[Constraint]) -> d
 
 def _print_access(printer: Printer, op: AccessOp) -> None:
     printer.print_ssa_value(op.memory)
-    print_indices(printer, op.indices.data, op.used)
+    AccessSyntax.print_indices(printer, op.indices, op.used)
     if op.mask is not None and op.bounds is not None:
         printer.print_string(" where ")
-        print_constraints(printer, op.mask.data, list(op.bounds.get_values()), op.used)
+        AccessSyntax.print_constraints(printer, op.mask, list(op.bounds.get_values()), op.used)
 
 
 def _parse_access(parser: Parser) -> tuple[list[SSAValue], dict[str, Attribute]]:
-    indices = IndexParser(parser)
+    indices = AccessSyntax(parser)
     exprs = indices.indices()
     if parser.parse_optional_keyword("where") is None:
         return indices.operands(), {"indices": indices.map_attr(exprs)}

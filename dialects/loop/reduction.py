@@ -23,7 +23,7 @@ from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
 from tstorch.dialects.indexing import Index
-from tstorch.dialects.loop.access import IndexMaps, IndexParser, print_indices
+from tstorch.dialects.loop.access import AccessSyntax, IndexMaps
 from tstorch.dialects.loop.memory import IndexedOp
 from tstorch.dialects.loop.structure import AllocOp, Id, is_static_index
 from tstorch.dialects.loop.types import number
@@ -90,7 +90,7 @@ class ReduceTileOp(IndexedOp):
     def print(self, printer: Printer) -> None:
         printer.print_string(f" {self.kind.data} ")
         printer.print_ssa_value(self.memory)
-        print_indices(printer, self.leading.data, self.used)
+        AccessSyntax.print_indices(printer, self.leading, self.used)
         printer.print_op_attributes(self.attributes)
         printer.print_string(" : ")
         printer.print_attribute(self.memory.type)
@@ -101,7 +101,7 @@ class ReduceTileOp(IndexedOp):
     def parse(cls, parser: Parser) -> "ReduceTileOp":
         kind = ReduceKindAttr(parser.parse_str_enum(ReduceKind))
         memory = parser.parse_unresolved_operand()
-        indices = IndexParser(parser)
+        indices = AccessSyntax(parser)
         exprs = indices.indices()
         attributes = parser.parse_optional_attr_dict()
         parser.parse_punctuation(":")
