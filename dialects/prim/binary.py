@@ -1,0 +1,367 @@
+"""Elementwise functions of two operands."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from math import pi
+from typing import ClassVar
+
+import numpy as np
+from xdsl.builder import Builder
+from xdsl.dialects import arith, math
+from xdsl.dialects.builtin import f16, i1, i32, i64
+from xdsl.ir import Operation, SSAValue
+from xdsl.irdl import irdl_op_definition, operand_def, result_def
+
+from tstorch.dialects.prim.base import NON_DIFFERENTIABLE, Array, Cotangents, ElementwiseOp, Gradients
+from tstorch.dialects.prim.formula import Formula, formulas
+from tstorch.dialects.prim.sample import Sample
+from tstorch.dialects.prim.scalar import Scalar
+from tstorch.dialects.prim.transcendental import arctangent
+from tstorch.dialects.prim.types import BITS, FLOATS, INTEGERS, NUMBERS, ui8, ui32
+
+LEFT = np.array([np.nan, 1.0, np.inf, -np.inf, 0.0, -0.0, 3.0, -3.0], np.float32)
+RIGHT = np.array([1.0, np.nan, np.inf, 2.0, 0.0, 0.0, -2.0, 2.0], np.float32)
+
+
+class BinaryOp(ElementwiseOp):
+    """A function of two operands of one type that keeps it."""
+
+    DOMAIN: ClassVar = NUMBERS
+
+    lhs = operand_def(ElementwiseOp.T)
+    rhs = operand_def(ElementwiseOp.T)
+    result = result_def(ElementwiseOp.T)
+    assembly_format = "$lhs `,` $rhs attr-dict `:` type($result)"
+
+    def __init__(self, lhs: SSAValue | Operation, rhs: SSAValue | Operation):
+        super().__init__([lhs, rhs], {})
+
+
+class SmoothBinaryOp(BinaryOp):
+    """A function with derivatives almost everywhere."""
+
+    @abstractmethod
+    def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula | None]:
+        """The operands' cotangents from the result's."""
+
+    def vjp(self, cotangents: Cotangents, build: Builder) -> Gradients:
+        gradients = self.gradients(*formulas(build, *cotangents, self.lhs, self.rhs))
+        return [gradient and gradient.value for gradient in gradients]
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample([(2, 3)] * 2)
+        yield Sample([()] * 2)
+        yield Sample([(1, 5, 1)] * 2, types=[f16])
+        yield Sample(arrays=[LEFT, RIGHT], smooth=False)
+        if cls.DOMAIN is NUMBERS:
+            yield Sample([(3, 2)] * 2, types=[i32], ranges=[(-9, 9), (1, 5)])
+            yield Sample([(4,)] * 2, types=[i64], ranges=[(-9, 9), (-5, -1)])
+            yield Sample([(4,)] * 2, types=[ui8], ranges=[(0, 255), (1, 9)])
+
+
+@irdl_op_definition
+class AddOp(SmoothBinaryOp):
+    """x + y."""
+
+    name = "prim.add"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return x + y
+
+    def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
+        return g, g
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return x + y
+
+
+@irdl_op_definition
+class SubOp(SmoothBinaryOp):
+    """x - y."""
+
+    name = "prim.sub"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return x - y
+
+    def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
+        return g, -g
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return x - y
+
+
+@irdl_op_definition
+class MulOp(SmoothBinaryOp):
+    """x * y."""
+
+    name = "prim.mul"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return x * y
+
+    def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
+        return g * y, g * x
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return x * y
+
+
+@irdl_op_definition
+class DivOp(SmoothBinaryOp):
+    """x / y; of integers the quotient towards zero, and x itself where y is 0 (as in WGSL)."""
+
+    name = "prim.div"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        if x.dtype.kind == "f":
+            return x / y
+        quotient = np.abs(x) // np.abs(np.where(y == 0, 1, y))
+        return np.where(y == 0, x, np.where((x < 0) != (y < 0), -quotient, quotient)).astype(x.dtype)
+
+    def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
+        over = g / y
+        return over, -(over * x / y)
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return x / y if x.is_float else x / y.compare("eq", 0).select(1, y)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample([(2, 3)] * 2, ranges=[(-2, 2), (0.5, 2)])
+        yield from list(super().samples())[3:]
+        yield Sample(arrays=[np.array([7, -7, 7, -7, 5, 0]), np.array([2, 2, -2, -2, 0, 0])])
+
+
+@irdl_op_definition
+class RemOp(SmoothBinaryOp):
+    """x - y * trunc(x / y), with the sign of x (C's fmod); of integers 0 where y is 0 (as in WGSL)."""
+
+    name = "prim.rem"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return np.fmod(x, y) if x.dtype.kind == "f" else np.where(y == 0, 0, np.fmod(x, np.where(y == 0, 1, y)))
+
+    def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
+        from tstorch.dialects.prim.unary import TruncOp
+
+        return g, -(g * (x / y).apply(TruncOp))
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        if not x.is_float:
+            divisor = y.compare("eq", 0).select(1, y)
+            return x.apply(arith.RemUIOp if x.is_unsigned else arith.RemSIOp, divisor)
+        a, b = x.abs(), y.abs()
+        times = (a / b).floor()
+        rest = times.compare("eq", 0).select(a, (-times).fma(b, a))
+        rest = rest.compare("lt", 0).select(rest + b, rest)  # a quotient may be rounded across an integer, either way
+        rest = rest.compare("ge", b).select(rest - b, rest)
+        return x.compare("lt", 0).select(-rest, rest)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample([(2, 3)] * 2, ranges=[(-5, 5), (0.7, 2)])
+        yield from list(super().samples())[3:]
+        yield Sample(arrays=[np.array([7, -7, 7, -7, 5, 0]), np.array([2, 2, -2, -2, 0, 0])])
+        yield Sample(arrays=[np.float32([6, 9, -0.3, 49]), np.float32([3, 0.1, 0.1, 7])], smooth=False)
+
+
+@irdl_op_definition
+class PowOp(SmoothBinaryOp):
+    """x ** y; of a negative x NaN, unless y is an integer."""
+
+    name = "prim.pow"
+    DOMAIN: ClassVar = FLOATS
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return np.power(x, y)
+
+    def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
+        # 0 * log(0) must not spoil the gradient of a constant exponent
+        log = x.compare("gt", 0).select(x, x.lift(1.0)).log()
+        return g * y * x ** (y - 1), g * Formula(self.result, g.build) * log
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        magnitude = x.abs().apply(math.PowFOp, y)
+        half = y * 0.5
+        odd = half.floor().compare("ne", half)
+        signed = odd.select(-magnitude, magnitude)
+        # A device's pow of a negative number is NaN, which no WGSL constant may spell.
+        negative = y.floor().compare("eq", y).select(signed, x.apply(math.PowFOp, y))
+        power = x.compare("lt", 0).select(negative, magnitude)
+        return y.compare("eq", 0).select(1.0, power)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample([(2, 3)] * 2, ranges=[(0.2, 2), (-2, 2)])
+        yield Sample([()] * 2, ranges=[(0.2, 2), (-2, 2)])
+        yield Sample(
+            arrays=[np.float32([-2, -2, -2, -1.5, 0, 0, 2, -2]), np.float32([2, 3, -1, 0, 0, 2, 0.5, 0.5])],
+            smooth=False,
+        )
+
+
+class ExtremumOp(SmoothBinaryOp):
+    """One of two values; half of the gradient to each where they are equal."""
+
+    DIRECTION: ClassVar[str]
+    DOMAIN: ClassVar = NUMBERS | {i1}
+
+    def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
+        zero, shared = g.lift(0.0), x.compare("eq", y)
+        chosen, half = x.compare(self.DIRECTION, y), g * 0.5
+        to_x = shared.select(half, chosen.select(g, zero))
+        return to_x, g - to_x
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield from super().samples()
+        yield Sample([(3, 2)] * 2, types=[i32], ranges=[(-9, 9)])
+        yield Sample([(4,)] * 2, types=[ui32], ranges=[(0, 9)])
+        yield Sample([(6,)] * 2, types=[i1])
+
+
+@irdl_op_definition
+class MaximumOp(ExtremumOp):
+    """The larger of x and y; NaN where either is."""
+
+    name = "prim.maximum"
+    DIRECTION: ClassVar = "gt"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return np.maximum(x, y)
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return x | y if x.type == i1 else x.maximum(y)
+
+
+@irdl_op_definition
+class MinimumOp(ExtremumOp):
+    """The smaller of x and y; NaN where either is."""
+
+    name = "prim.minimum"
+    DIRECTION: ClassVar = "lt"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return np.minimum(x, y)
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return x & y if x.type == i1 else x.minimum(y)
+
+
+@irdl_op_definition
+class Atan2Op(SmoothBinaryOp):
+    """The angle of the point (y, x), from -pi to pi; a zero counts as positive."""
+
+    name = "prim.atan2"
+    DOMAIN: ClassVar = FLOATS
+
+    def compute(self, y: Array, x: Array) -> Array:
+        return np.arctan2(y + 0.0, x + 0.0)
+
+    def gradients(self, g: Formula, y: Formula, x: Formula) -> tuple[Formula, Formula]:
+        scaled = g / (x * x + y * y)
+        return scaled * x, -(scaled * y)
+
+    def scalar(self, y: Scalar, x: Scalar) -> Scalar:
+        ay, ax = y.abs(), x.abs()
+        large = ax.maximum(ay)
+        ratio = ax.compare("eq", ay).select(1.0, ax.minimum(ay) / large)
+        angle = arctangent(large.compare("eq", 0).select(0.0, ratio))
+        angle = ay.compare("gt", ax).select(pi / 2 - angle, angle)
+        angle = x.compare("lt", 0).select(pi - angle, angle)
+        return y.compare("lt", 0).select(-angle, angle)
+
+
+class BitsOp(BinaryOp):
+    """A function of bits."""
+
+    DOMAIN: ClassVar = BITS
+    vjp = NON_DIFFERENTIABLE("its result is no float")
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample([(2, 3)] * 2, types=[i32], ranges=[(-99, 99), (0, 40)])
+        yield Sample([()] * 2, types=[i64], ranges=[(-99, 99), (0, 5)])
+        yield Sample([(5,)] * 2, types=[ui8], ranges=[(0, 255), (0, 10)])
+        if i1 in cls.DOMAIN:
+            yield Sample([(2, 4)] * 2, types=[i1])
+
+
+@irdl_op_definition
+class AndOp(BitsOp):
+    """The bits set in both."""
+
+    name = "prim.and"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return x & y
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return x & y
+
+
+@irdl_op_definition
+class OrOp(BitsOp):
+    """The bits set in either."""
+
+    name = "prim.or"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return x | y
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return x | y
+
+
+@irdl_op_definition
+class XorOp(BitsOp):
+    """The bits set in one of the two."""
+
+    name = "prim.xor"
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return x ^ y
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return x ^ y
+
+
+@irdl_op_definition
+class ShiftLeftOp(BitsOp):
+    """x times 2**y; 0 where y is the width or more."""
+
+    name = "prim.shift_left"
+    DOMAIN: ClassVar = INTEGERS
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return np.left_shift(x, y)
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        width = _width(x)
+        shifted = x.apply(arith.ShLIOp, y.minimum(width - 1))
+        return y.compare("lt", width).select(shifted, x.lift(0))
+
+
+@irdl_op_definition
+class ShiftRightOp(BitsOp):
+    """x over 2**y, rounded down; where y is the width or more, 0, or -1 for a negative x."""
+
+    name = "prim.shift_right"
+    DOMAIN: ClassVar = INTEGERS
+
+    def compute(self, x: Array, y: Array) -> Array:
+        return np.right_shift(x, y)
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        width = _width(x)
+        if not x.is_unsigned:
+            return x.apply(arith.ShRSIOp, y.minimum(width - 1))
+        return y.compare("lt", width).select(x.apply(arith.ShRUIOp, y.minimum(width - 1)), x.lift(0))
+
+
+def _width(x: Scalar) -> int:
+    return x.type.width.data  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,45 @@
+"""The prim dialect: a closed set of pure tensor primitives with static shapes."""
+
+from __future__ import annotations
+
+from xdsl.dialect_interfaces.constant_materialization import ConstantMaterializationInterface
+from xdsl.ir import Attribute, Dialect, Operation
+
+from tstorch.dialects.prim.contraction import ConvOp, DotGeneralOp
+from tstorch.dialects.prim.elementwise import ELEMENTWISE_OPS, DirectionAttr
+from tstorch.dialects.prim.generator import ConstantOp, IotaOp
+from tstorch.dialects.prim.kinds import ReduceKindAttr
+from tstorch.dialects.prim.reduction import ArgReduceOp, ReduceOp, ReduceWindowOp
+from tstorch.dialects.prim.shape import (
+    BroadcastInDimOp,
+    ConcatenateOp,
+    PadOp,
+    ReshapeOp,
+    ReverseOp,
+    SliceOp,
+    TransposeOp,
+)
+from tstorch.dialects.prim.values import ValuesAttr
+from tstorch.dialects.prim.weight import DerivedOp, WeightOp
+
+
+class MaterializeConstant(ConstantMaterializationInterface):
+    """Makes the prim.constant of numbers that a fold gave."""
+
+    def materialize_constant(self, value: Attribute, type: Attribute) -> Operation | None:
+        return ConstantOp(value) if isinstance(value, ValuesAttr) and value.type == type else None
+
+
+Prim = Dialect(
+    "prim",
+    [
+        *ELEMENTWISE_OPS,
+        *(ReshapeOp, TransposeOp, BroadcastInDimOp, SliceOp, ReverseOp, PadOp, ConcatenateOp),
+        *(ReduceOp, ReduceWindowOp, ArgReduceOp),
+        *(DotGeneralOp, ConvOp),
+        *(ConstantOp, IotaOp),
+        *(WeightOp, DerivedOp),
+    ],
+    [DirectionAttr, ReduceKindAttr, ValuesAttr],
+    [MaterializeConstant()],
+)
