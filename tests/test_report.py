@@ -54,13 +54,25 @@ def untimed():
 
 
 def wide_trace(count: int = 200):
-    """A trace with many dispatches, kernels, refusals and live tensors."""
+    """A trace with every line that a report can have, and many dispatches, kernels, refusals and live tensors."""
     trace = small_trace()
+    trace.header["adapter"]["loop_cap"] = 65535
+    trace.measured["timing"]["residual_us"] = 5.0
+    trace.measured["memory"] |= {"reserved": 2**26, "reserved_source": "the driver's blocks"}
+    trace.nodes += [_reshaped(node, number) for number in range(5) for node in trace.nodes[:2]]
+    for number in range(5):
+        members = [{"id": f"conv1_{number}", "role": "forward", "share": 0.5}]
+        members += [{"id": f"bn1_{number}", "role": "forward", "share": 0.5}]
+        trace.dispatches.append(trace.dispatches[1] | {"id": 500 + number, "shares": members})
     for number in range(10, 10 + count):
         trace.dispatches.append(trace.dispatches[1] | {"id": number, "kernel": f"k{number}", "us": 1.0 + number})
         trace.remarks.append(trace.remarks[0] | {"reason": f"reason {number}"})
         trace.timeline[1]["tensors"].append(f"tensor{number}")
     return trace
+
+
+def _reshaped(node, number):
+    return node | {"id": f"{node['id']}_{number}", "op_type": f"{node['op_type']}{number}"}
 
 
 def test_the_report_has_every_documented_key():
@@ -126,6 +138,7 @@ def test_the_headline_answers_in_the_models_own_names():
 def test_the_report_keeps_to_its_lines_and_prints_no_zero_time(trace):
     lines = report_lines(build_report(trace))
     assert len(lines) <= REPORT_LINES
+    assert "alive at" in lines[-1].plain, "nothing was cut off at the end"
     assert not any("\n" in line.plain for line in lines)
     text = f" {text_of(build_report(trace), full=True)} "
     assert not [unit for unit in (" 0 us", " 0.00 us", " 0.0 ms", " 0.00 ms", "None", "nan") if unit in text]

@@ -47,13 +47,17 @@ class AnnotateTracePass(TSTorchPass):
     def apply(self, ctx: Context, module: ModuleOp) -> None:
         if not self.file:
             raise TraceError('annotate-trace needs a trace: annotate-trace{file="trace.jsonl"}')
-        trace = read_trace(self.file)
-        check_belongs(module, trace, self.file)
-        annotator = _Annotator(trace)
-        if get_level(module) in (Level.ONNX, Level.PRIM):
-            annotator.annotate_nodes(module)
-        else:
-            annotator.annotate_dispatches(module, self.file)
+        annotate(module, read_trace(self.file), self.file)
+
+
+def annotate(module: ModuleOp, trace: Trace, file: str) -> None:
+    """Writes what `trace` measured onto the ops; `file` is what errors call the trace. Raises TraceError."""
+    check_belongs(module, trace, file)
+    annotator = _Annotator(trace)
+    if get_level(module) in (Level.ONNX, Level.PRIM):
+        annotator.annotate_nodes(module)
+    else:
+        annotator.annotate_dispatches(module, file)
 
 
 def check_belongs(module: ModuleOp, trace: Trace, file: str) -> None:

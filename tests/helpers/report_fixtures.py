@@ -36,7 +36,13 @@ def small_trace() -> Trace:
             "target": {"id": "webgpu-default-cpu", "class": "cpu", "units": 1, "limits": {}, "features": []},
             "rules": ["epilogue.rules"],
             "pipeline": ["convert-onnx-to-prim", "form-dispatch-regions"],
-            "adapter": {"name": "llvmpipe", "backend": "Vulkan", "driver": "Mesa 25.0.7"},
+            "adapter": {
+                "name": "llvmpipe",
+                "backend": "Vulkan",
+                "driver": "Mesa 25.0.7",
+                "class": "cpu",
+                "loop_cap": None,
+            },
             "inputs": [{"name": "image", "dtype": "float32", "shape": [1, 3, 8, 8], "law": "normal"}],
         },
         nodes=[
@@ -137,6 +143,7 @@ def measured() -> Record:
             "sentinel_drift": 0.01,
             "idle_run_ms": 3.0,
             "stable": True,
+            "residual_us": 0.0,
         },
         "ceilings": {"copy_gb_s": 10.0, "fma_gflop_s": 500.0},
         "submitted": {"runs": 90, "model": 270, "other": 12},

@@ -20,10 +20,10 @@ def rows(report: Record, *, full: bool) -> Iterator[Row]:
     yield from labelled("Adapter", _adapter(report))
     yield "Steady latency", _steady(report)
     yield from labelled("Cold start", _cold(report))
-    yield from labelled("Where one run's time goes", _parts(report["parts_us"]))
-    yield from labelled("Kernels by time", _kernels(report, None if full else KERNELS))
-    yield from labelled("Fused", _fused(report, None if full else FUSED))
-    yield from labelled("Not fused, and why", _refused(report, None if full else REFUSED))
+    yield from labelled("Parts of a run's time", _parts(report["parts_us"]))
+    yield from labelled("Kernels", _kernels(report, None if full else KERNELS))
+    yield from labelled("Fusion done", _fused(report, None if full else FUSED))
+    yield from labelled("Fusion declined, and why", _refused(report, None if full else REFUSED))
     yield from labelled("Memory", _memory(report, None if full else ALIVE))
     if full:
         yield from labelled("Dispatches", _dispatches(report))
@@ -41,7 +41,10 @@ def _adapter(report: Record) -> list[str]:
         facts.append(f"raw sum {time_text(timing['raw_sum_us'])} less {_constant(timing['probe_us'])} a dispatch")
     if timing.get("sentinel_drift") is not None:
         facts.append(f"clock drift {timing['sentinel_drift']:+.0%}")
-    notes = [f"note: {note}" for note in adapter.get("notes", ())]
+    cap = adapter.get("loop_cap")
+    notes = (
+        [] if cap is None else [f"this driver ends each invocation after {cap:,} loop iterations; no kernel needs more"]
+    )
     return [first, "; ".join(facts), *notes]
 
 
@@ -60,9 +63,10 @@ def _steady(report: Record) -> str:
 
 
 def _cold(report: Record) -> list[str]:
+    """The stages on the critical path; they add up to the total."""
     cold = report["cold_ms"]
-    stages = [f"{name.replace('_', ' ')} {ms_text(ms)}" for name, ms in cold.items() if name != "total" and ms]
-    return [f"{ms_text(cold['total'])} = {' + '.join(stages)}"]
+    cells = [f"{name.replace('_', ' ')} {ms_text(ms)}" for name, ms in cold.items() if name != "total" and ms]
+    return _sum_lines(ms_text(cold["total"]), cells)
 
 
 def _parts(parts: Record) -> list[str]:
@@ -71,8 +75,13 @@ def _parts(parts: Record) -> list[str]:
     cells = [
         f"{name} {time_text(us)} ({share_text(us, whole)})" for name, us in parts.items() if name != "whole" and us
     ]
+    return _sum_lines(time_text(whole), cells)
+
+
+def _sum_lines(total: str, cells: list[str]) -> list[str]:
+    """`total = a + b + ...` on two lines."""
     middle = (len(cells) + 1) // 2
-    return [f"{time_text(whole)} = {' + '.join(cells[:middle])}", f"+ {' + '.join(cells[middle:])}"]
+    return [f"{total} = {' + '.join(cells[:middle])}", f"+ {' + '.join(cells[middle:])}"]
 
 
 def _kernels(report: Record, limit: int | None) -> list[str]:
@@ -88,7 +97,9 @@ def _kernels(report: Record, limit: int | None) -> list[str]:
             f"{bytes_text(kernel['bytes']):>9} {count_text(kernel['flops'], 'FLOP'):>11} "
             f"{kernel['bound'] or '-':>7} {share_text(kernel['share_of_ceiling']):>5}  {kernel['label']}: {nodes}"
         )
-    return [*lines, *_rest(kernels, limit, "kernels", whole)]
+    between = report["timing"].get("residual_us") or 0.0
+    gap = [f"{time_text(between):>9}  between dispatches"] if between >= 1 else []
+    return [*lines, *_rest(kernels, limit, "kernels", whole), *gap]
 
 
 def _rest(items: list[Record], limit: int | None, what: str, whole: float | None = None) -> list[str]:
@@ -132,18 +143,16 @@ def _refused(report: Record, limit: int | None) -> list[str]:
 
 def _memory(report: Record, limit: int | None) -> list[str]:
     memory, peak = report["memory"], report["live_at_peak"]
-    ratio = memory["arena_peak"] / memory["lower_bound"] if memory["lower_bound"] else None
-    reserved = (
-        "unknown" if memory["reserved"] is None else f"{bytes_text(memory['reserved'])} ({memory['reserved_source']})"
-    )
-    staging = bytes_text(memory["staging"])
-    alive = [f"{tensor['name']} {bytes_text(tensor['bytes'])}" for tensor in peak["tensors"]]
+    requested = ", ".join(f"{kind} {bytes_text(memory[kind])}" for kind in ("weights", "activations", "staging"))
+    bound = f"arena peak {bytes_text(memory['arena_peak'])}, lower bound {bytes_text(memory['lower_bound'])}"
+    if memory["lower_bound"]:
+        bound += f" (x {memory['arena_peak'] / memory['lower_bound']:.2f})"
+    if alive := [f"{tensor['name']} {bytes_text(tensor['bytes'])}" for tensor in peak["tensors"]]:
+        bound += f"; alive at dispatch {peak['dispatch']}: {few(alive, len(alive) if limit is None else limit)}"
     return [
-        f"requested {bytes_text(memory['requested'])}: weights {bytes_text(memory['weights'])}, "
-        f"activations {bytes_text(memory['activations'])}, staging {staging}; reserved {reserved}",
-        f"arena peak {bytes_text(memory['arena_peak'])}, lower bound {bytes_text(memory['lower_bound'])}"
-        + ("" if ratio is None else f" (x {ratio:.2f})")
-        + f"; alive at the peak, dispatch {peak['dispatch']}: {few(alive, len(alive) if limit is None else limit)}",
+        f"requested {bytes_text(memory['requested'])}: {requested}",
+        f"reserved {bytes_text(memory['reserved'])}: {memory['reserved_source']}",
+        bound,
     ]
 
 

@@ -105,9 +105,8 @@ def _right(report: Record) -> str:
 
 def _fits(report: Record) -> str:
     memory = report["memory"]
-    if memory["reserved"] is None:
-        return f"fits, {bytes_text(memory['requested'])} requested"
-    return f"fits, {bytes_text(memory['reserved'])} reserved ({memory['reserved_source']})"
+    reserved = "" if memory["reserved"] is None else f", {bytes_text(memory['reserved'])} reserved"
+    return f"fits: {bytes_text(memory['requested'])} requested{reserved}"
 
 
 def timing_text(timing: Record) -> str:

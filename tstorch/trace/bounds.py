@@ -31,10 +31,10 @@ class Ceilings:
 
 
 def bound_of(ceilings: Ceilings | None, nbytes: int, flops: int) -> str | None:
-    """`memory`, `compute`, or None where no ceilings were measured."""
-    return None if ceilings is None else ceilings.bound(nbytes, flops)
+    """`memory`, `compute`, or None where no ceilings were measured or no work is known."""
+    return None if ceilings is None or nbytes + flops == 0 else ceilings.bound(nbytes, flops)
 
 
 def share_of_ceiling(ceilings: Ceilings | None, nbytes: int, flops: int, us: float | None) -> float | None:
     """The part of the bound's ceiling that `us` microseconds for this work reach; None where either is not known."""
-    return None if ceilings is None or not us else ceilings.floor_us(nbytes, flops) / us
+    return None if bound_of(ceilings, nbytes, flops) is None or not us or ceilings is None else ceilings.floor_us(nbytes, flops) / us

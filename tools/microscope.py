@@ -1,0 +1,142 @@
+"""What tstorch-run does, step by step: load, measure, check, report; files come last, each whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from tstorch.check import check_outputs
+from tstorch.diagnostics import ExitCode, write_text_atomically
+from tstorch.inputs import law_text, load_arrays, save_arrays
+from tstorch.levels import Level
+from tstorch.report.chrome_trace import write_chrome_trace
+from tstorch.report.terminal import print_report
+from tstorch.session import Arrays, Measured, Model, load
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line; a path that is None is a file that nobody wants."""
+
+    model: str
+    dims: dict[str, int] = field(default_factory=dict)
+    target: str | None = None
+    adapter: str | None = None
+    rules: Sequence[str] = ()
+    without: Sequence[str] = ()
+    plugins: bool = True
+    isolation: Any = "process"
+    inputs: str | None = None
+    seed: int = 0
+    outputs: str | None = None
+    iterations: int | None = None
+    warmup: int = 2
+    check: bool = False
+    full: bool = False
+    report: str | None = None
+    trace: str | None = None
+    chrome_trace: str | None = None
+    annotate: str | None = None
+    annotate_level: Level = Level.FLOW
+    artifact: str | None = None
+    embed_weights: bool = False
+
+
+def examine(request: Request, *, out: TextIO, err: TextIO) -> ExitCode:
+    """Runs and measures the model; the report goes to `out`, all else to `err`. Raises DiagnosticError."""
+    notes = Console(file=err, highlight=False, markup=False, soft_wrap=True)
+    given = load_arrays(request.inputs) if request.inputs else None
+    with _progress(notes) as progress, _load(request, progress) as model:
+        _say_adapter(notes, model)
+        inputs = given if given is not None else _drawn(notes, model, request.seed)
+        trace = model.profile(given, iterations=request.iterations, warmup=request.warmup, seed=request.seed)
+        outputs = model.run(inputs)
+        if request.check:
+            progress("check", 0, 0)
+            trace.measured["check"] = check_outputs(model.compiled, inputs, outputs)
+        report = trace.report()
+        _write_files(request, model, trace, report, outputs)
+    print_report(report, Console(file=out, highlight=False, markup=False), full=request.full)
+    return ExitCode.DIAGNOSTIC if report["verdict"]["status"] == "WONT-RUN" else ExitCode.OK
+
+
+def _load(request: Request, progress: Callable[[str, int, int], None]) -> Model:
+    return load(
+        request.model,
+        dims=request.dims,
+        target=request.target,
+        adapter=request.adapter,
+        rules=request.rules,
+        without=request.without,
+        plugins=request.plugins,
+        isolation=request.isolation,
+        progress=progress,
+    )
+
+
+def _write_files(request: Request, model: Model, trace: Measured, report: dict[str, Any], outputs: Arrays) -> None:
+    """Makes everything before it writes anything, so that what fails leaves no file behind."""
+    annotated = model.annotated(trace, request.annotate_level) if request.annotate else ""
+    if request.outputs:
+        save_arrays(request.outputs, outputs)
+    if request.report:
+        write_text_atomically(Path(request.report), json.dumps(report, indent=1, allow_nan=False) + "\n")
+    if request.trace:
+        trace.write(request.trace)
+    if request.chrome_trace:
+        write_chrome_trace(trace, request.chrome_trace)
+    if request.annotate:
+        write_text_atomically(Path(request.annotate), annotated)
+    if request.artifact:
+        model.save_artifact(request.artifact, embed_weights=request.embed_weights)
+
+
+def _say_adapter(notes: Console, model: Model) -> None:
+    adapter = model.adapter
+    notes.print(f"adapter: {adapter['label']}")
+    if adapter["others"]:
+        notes.print(f"others, by --adapter NAME: {'; '.join(adapter['others'])}")
+
+
+def _drawn(notes: Console, model: Model, seed: int) -> Arrays:
+    """Inputs where the user gave none; the law of each is said."""
+    for value in model.inputs:
+        notes.print(f"input '{value['name']}': {value['dtype']}{value['shape']}, {law_text(value['law'])}, seed {seed}")
+    return model.draw_inputs(seed)
+
+
+@contextmanager
+def _progress(notes: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows what is being done and how far it is, on a terminal only; a log gets one line a stage."""
+    if not notes.is_terminal:
+        yield _StageLines(notes)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
+    with Progress(*columns, console=notes, transient=True) as bars:
+        task = bars.add_task("compile", total=None, state="")
+
+        def show(stage: str, done: int, total: int) -> None:
+            state = f"{100 * done // total} %" if total else ""
+            bars.update(task, description=stage, completed=done, total=total or None, state=state)
+
+        yield show
+
+
+@dataclass
+class _StageLines:
+    """Says each stage once."""
+
+    notes: Console
+    said: set[str] = field(default_factory=set)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.said:
+            self.said.add(stage)
+            self.notes.print(stage)

@@ -1,0 +1,106 @@
+"""From a model to an artifact in one call, with the time that each stage of compilation took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xdsl.dialects.builtin import ModuleOp
+
+from tstorch.artifact.emit import emit_artifact
+from tstorch.artifact.format import Artifact
+from tstorch.frontend import import_model
+from tstorch.frontend.weights import WeightStore
+from tstorch.levels import Level
+from tstorch.pipeline import compile
+from tstorch.plugins import Extensions
+from tstorch.registry import CompilerContext, make_context
+from tstorch.target import Target, set_target
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Sources = dict[str, dict[str, Any]]
+"""Digest of a weight to {path, offset, bytes}: where the runtime finds it."""
+
+
+@dataclass
+class Stages:
+    """Milliseconds of each named stage, in the order in which they first ran."""
+
+    ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Adds the time of the block to stage `name`."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[name] = self.ms.get(name, 0.0) + (time.perf_counter() - begin) * 1e3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What shapes compilation, apart from the model: everything that enters the fingerprint."""
+
+    target: Target = field(default_factory=Target.default)
+    dims: Mapping[str, int] = field(default_factory=dict)
+    rules: Sequence[str] = ()
+    without: Sequence[str] = ()
+    keep: Collection[str] = ()
+    plugins: bool = True
+
+    def context(self) -> CompilerContext:
+        """A context that knows all dialects and passes, the plugins' too unless they are left out."""
+        return make_context(Extensions.load() if self.plugins else Extensions())
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An artifact, where its weights' bytes lie, and how long it took. Keep it while the artifact is in use.
+
+    `model` is what it was compiled from, by `recipe`; None for an artifact that was read from its file.
+    """
+
+    artifact: Artifact
+    sources: Sources
+    stages: Stages
+    model: str | Path | bytes | ModelProto | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+    store: WeightStore = field(default_factory=WeightStore)
+
+
+def compile_model(model: str | Path | bytes | ModelProto, recipe: Recipe) -> Compiled:
+    """Compiles a model to an artifact. Raises DiagnosticError for what a user can act on."""
+    stages, store, context = Stages(), WeightStore(), recipe.context()
+    with stages.measure("import"):
+        module = imported(model, recipe, store)
+    with stages.measure("passes"):
+        specs = lower(module, Level.FLOW, recipe, context)
+    with stages.measure("codegen"):
+        specs += lower(module, Level.BUF, recipe, context)
+        artifact = emit_artifact(module, pipeline=specs, rules=recipe.rules)
+    return Compiled(artifact, weight_sources(artifact, store), stages, model, recipe, store)
+
+
+def imported(model: str | Path | bytes | ModelProto, recipe: Recipe, store: WeightStore | None = None) -> ModuleOp:
+    """The model at level onnx, for the recipe's target."""
+    module = import_model(model, dims=recipe.dims, store=store, keep=recipe.keep)
+    set_target(module, recipe.target)
+    return module
+
+
+def lower(module: ModuleOp, to: Level, recipe: Recipe, context: CompilerContext) -> list[str]:
+    """Compiles the module further, as the recipe says; the specs of the passes that ran."""
+    return compile(module, to=to, without=recipe.without, rules=recipe.rules, context=context)
+
+
+def weight_sources(artifact: Artifact, store: WeightStore) -> Sources:
+    """Where the bytes of the artifact's weights lie."""
+    weights = artifact.program["weights"]
+    return store.sources((weight["file"], weight["key"], weight["digest"]) for weight in weights)

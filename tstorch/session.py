@@ -1,0 +1,251 @@
+"""The one place that knows compiler and runtime: models loaded onto a GPU, run and measured."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from tstorch.artifact.format import Artifact
+from tstorch.compiled import Compiled, Recipe, Stages, compile_model, imported, lower
+from tstorch.diagnostics import DiagnosticError
+from tstorch.frontend.weights import WeightStore
+from tstorch.inputs import draw_inputs, law_text
+from tstorch.instruments import module_text
+from tstorch.levels import Level
+from tstorch.passes.trace.annotate_trace import annotate
+from tstorch.report.build import build_report
+from tstorch.runtime.client import Worker
+from tstorch.target import Target
+from tstorch.trace.file import write_trace
+from tstorch.trace.record import cold_stages, record_trace
+from tstorch.trace.schema import Trace
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Arrays = dict[str, np.ndarray]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and of how much."""
+Isolation = Literal["process", "none"]
+
+
+class Measured(Trace):
+    """A trace of a loaded model, which reports on itself."""
+
+    def report(self) -> dict[str, Any]:
+        """The report as `tstorch-run --json` writes it (schema `tstorch-report/1`)."""
+        return build_report(self)
+
+    def write(self, path: str | Path) -> None:
+        """Writes the trace file, whole or not at all. Raises DiagnosticError."""
+        write_trace(self, path)
+
+
+class Model:
+    """A compiled model on a GPU. `load` makes it; close it, or use it with `with`, to free the GPU."""
+
+    def __init__(self, worker: Worker, compiled: Compiled, progress: Progress, begin: float) -> None:
+        """Loads what was compiled; `begin` is when `load` was called, by time.perf_counter."""
+        self._worker = worker
+        self._progress = progress
+        self.compiled = compiled
+        self._folder = tempfile.TemporaryDirectory(prefix="tstorch-")
+        path = Path(self._folder.name) / "model.tst"
+        with compiled.stages.measure("codegen"):
+            compiled.artifact.write(path)
+        self._loaded = worker.load(path, compiled.sources, progress)
+        self._startup_ms = dict(worker.startup_ms)
+        self._load_ms = 1e3 * (time.perf_counter() - begin)
+        self._first_run_ms: float | None = None
+
+    @property
+    def artifact(self) -> Artifact:
+        """What the compiler made."""
+        return self.compiled.artifact
+
+    @property
+    def adapter(self) -> dict[str, Any]:
+        """The GPU in use: name, backend, driver, class, features, limits."""
+        return self._worker.adapter_info()
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """Name, dtype, shape and law of each input."""
+        return self.artifact.program["inputs"]
+
+    @property
+    def outputs(self) -> list[dict[str, Any]]:
+        """Name, dtype and shape of each output."""
+        return self.artifact.program["outputs"]
+
+    def draw_inputs(self, seed: int = 0) -> Arrays:
+        """Legal inputs, the same for the same seed."""
+        return draw_inputs(self.inputs, seed)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        """The model's outputs by name. Raises RunError for inputs of wrong name, dtype or shape, and a dead worker."""
+        measured = self._worker.measure(dict(inputs))
+        self._first_run_ms = self._first_run_ms or measured.whole_ns / 1e6
+        return measured.outputs
+
+    def profile(
+        self,
+        inputs: Mapping[str, np.ndarray] | None = None,
+        *,
+        iterations: int | None = None,
+        warmup: int = 2,
+        seconds: float = 10.0,
+        seed: int = 0,
+    ) -> Measured:
+        """Measures about `seconds` of runs, or `iterations` of each kind, on drawn inputs where none are given."""
+        given = self.draw_inputs(seed) if inputs is None else dict(inputs)
+        options = {"iterations": iterations, "warmup": warmup, "seconds": seconds, "progress": self._progress}
+        profile = self._worker.profile(given, **options)
+        self._first_run_ms = self._first_run_ms or profile["first_run_ms"]
+        return record_trace(
+            self.artifact,
+            adapter=self.adapter,
+            inputs=[self._input_facts(value, drawn=inputs is None) for value in self.inputs],
+            stages=self._cold_stages(),
+            profile=profile | {"ceilings": self._worker.ceilings()},
+            kind=Measured,
+        )
+
+    def annotated(self, trace: Trace, level: Level) -> str:
+        """The IR at `level`, with locations, and on its ops what `trace` measured.
+
+        Compiles again up to that level. Raises DiagnosticError where this model was read from an artifact.
+        """
+        model, recipe, store = self.compiled.model, self.compiled.recipe, self.compiled.store
+        if model is None:
+            raise DiagnosticError("an artifact has no IR to annotate; give the model it was compiled from")
+        module = imported(model, recipe, store)
+        lower(module, level, recipe, recipe.context())
+        annotate(module, trace, "of this run")
+        return module_text(module)
+
+    def save_artifact(self, path: str | Path, *, embed_weights: bool = False) -> None:
+        """Writes the artifact; with `embed_weights` it runs anywhere without the model's file. Raises ArtifactError."""
+        self.artifact.write(path, read_sources(self.compiled.sources) if embed_weights else None)
+
+    @staticmethod
+    def _input_facts(value: Mapping[str, Any], *, drawn: bool) -> dict[str, Any]:
+        law = law_text(value["law"]) if drawn else "given"
+        return {"name": value["name"], "dtype": value["dtype"], "shape": value["shape"], "law": law}
+
+    def _cold_stages(self) -> list[dict[str, Any]]:
+        """From the call of `load` to the end of the first run; what the user did between them is in no stage."""
+        first_run = self._first_run_ms or 0.0
+        return cold_stages(
+            compiler=self.compiled.stages.ms,
+            startup=self._startup_ms,
+            load=self._loaded.stages,
+            busy=self._loaded.busy,
+            first_run=first_run,
+            wall=self._load_ms + first_run,
+        )
+
+    def close(self) -> None:
+        """Ends the worker and frees the GPU. Closing twice does nothing."""
+        self._worker.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def unheard(stage: str, done: int, total: int) -> None:
+    """The progress that nobody follows."""
+
+
+def load(
+    model: str | Path | bytes | ModelProto,
+    *,
+    dims: Mapping[str, int] | None = None,
+    target: str | Target | None = None,
+    adapter: str | None = None,
+    rules: Sequence[str | Path] = (),
+    without: Sequence[str] = (),
+    plugins: bool = True,
+    isolation: Isolation = "process",
+    progress: Progress = unheard,
+) -> Model:
+    """Compiles a model (path, bytes or ModelProto) or reads an artifact, and loads it onto a GPU.
+
+    `dims` binds symbolic dimensions. `target` is an id, a TOML file or a Target; left out, WebGPU's default limits with
+    the adapter's class. `adapter` is part of the name of a GPU, `rules` are files of text rules. `without` leaves out
+    passes or rules, `plugins=False` what is installed beside us. The GPU's work is done in a process of its own unless
+    `isolation` is "none". Raises DiagnosticError for what a user can act on.
+    """
+    begin = time.perf_counter()
+    worker = Worker.start(adapter, isolation)
+    try:
+        compiled = _read(model, dims, target, rules, without) if is_artifact(model) else None
+        if compiled is None:
+            recipe = Recipe(
+                target=_target(target, worker.adapter_info()["class"]),
+                dims=dict(dims or {}),
+                rules=[str(path) for path in rules],
+                without=list(without),
+                plugins=plugins,
+            )
+            progress("compile", 0, 0)
+            compiled = compile_model(model, recipe)
+        return Model(worker, compiled, progress, begin)
+    except BaseException:
+        worker.close()
+        raise
+
+
+def is_artifact(model: object) -> bool:
+    """Whether `model` is the path of an artifact (a zip) and not of a model."""
+    return isinstance(model, str | Path) and zipfile.is_zipfile(model)
+
+
+def read_sources(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """The weights' bytes by digest, as views of the files that hold them."""
+    return {
+        digest: np.memmap(place["path"], np.uint8, "r", place["offset"], (place["bytes"],))
+        if place["bytes"]
+        else np.empty(0, np.uint8)
+        for digest, place in sources.items()
+    }
+
+
+def _target(target: str | Target | None, device_class: Any) -> Target:
+    if isinstance(target, Target):
+        return target
+    return Target.load(target) if target is not None else Target.default(device_class)
+
+
+def _read(path: Any, dims: object, target: object, rules: Sequence[object], without: Sequence[object]) -> Compiled:
+    """An artifact as it was compiled: what shapes compilation comes too late for it."""
+    given = {"dims": dims, "target": target, "rules": rules, "without": without}
+    if late := [name for name, value in given.items() if value]:
+        raise DiagnosticError(
+            f"'{path}' is compiled already: {', '.join(late)} come too late; give the model it was compiled from"
+        )
+    begin = time.perf_counter()
+    artifact = Artifact.read(path)
+    sources = _artifact_sources(Path(path), artifact)
+    return Compiled(artifact, sources, Stages({"import": 1e3 * (time.perf_counter() - begin)}))
+
+
+def _artifact_sources(path: Path, artifact: Artifact) -> dict[str, dict[str, Any]]:
+    """Where the weights lie: in the artifact itself, or in the model's file, beside the artifact or where named."""
+    wanted = [weight for weight in artifact.program["weights"] if weight["digest"] not in artifact.embedded]
+    if not wanted:
+        return dict(artifact.embedded)
+    model = Path(artifact.manifest["model"]["path"])
+    store = WeightStore([path.parent, model.parent])
+    found = store.sources((weight["file"], weight["key"], weight["digest"]) for weight in wanted)
+    return {**artifact.embedded, **found}

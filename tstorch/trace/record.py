@@ -1,0 +1,148 @@
+"""From what compiler and runner say of one program to its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from tstorch import __version__
+from tstorch.artifact.format import Artifact
+from tstorch.trace.schema import Record, Trace, TraceError
+
+TraceKind = TypeVar("TraceKind", bound=Trace)
+
+Milliseconds = Mapping[str, float]
+
+# What the runner allocates to move data and to measure, beside the program's own buffers.
+STAGING = ("staging", "readback", "timestamps", "instrument")
+
+
+def cold_stages(
+    *,
+    compiler: Milliseconds,
+    startup: Milliseconds,
+    load: Milliseconds,
+    busy: Milliseconds,
+    first_run: float,
+    wall: float,
+) -> list[Record]:
+    """The stages of a cold start in the report's words, and last what no instrument saw: they sum to `wall`.
+
+    `compiler` is the session's own (import, passes, codegen), `startup` the worker's, `load` and `busy` the runner's
+    stages of loading on the critical path and in themselves. All in milliseconds.
+    """
+    on_path = {
+        "import": compiler.get("import", 0.0),
+        "device": startup["total"] + _sum(load, "device", "self_test"),
+        "passes": compiler.get("passes", 0.0),
+        "codegen": compiler.get("codegen", 0.0) + _sum(load, "read"),
+        "pipelines": _sum(load, "prepare", "pipelines", "bind"),
+        "upload": _sum(load, "upload"),
+        "init": _sum(load, "init"),
+        "first_run": first_run,
+    }
+    own = on_path | {"pipelines": _sum(busy, "prepare", "pipelines", "bind"), "upload": _sum(busy, "upload")}
+    rows = [{"name": name, "ms": ms, "busy_ms": own[name]} for name, ms in on_path.items()]
+    return [*rows, {"name": "unattributed", "ms": wall - sum(on_path.values())}]
+
+
+def record_trace(
+    artifact: Artifact,
+    *,
+    adapter: Mapping[str, Any],
+    inputs: Sequence[Record],
+    stages: Sequence[Record],
+    profile: Mapping[str, Any],
+    kind: type[TraceKind] = Trace,
+) -> TraceKind:
+    """The trace of one measured entry: the artifact's tables, joined with the runner's `profile` by dispatch id."""
+    manifest = artifact.manifest
+    if profile["fingerprint"] != manifest["fingerprint"]:
+        raise TraceError("the profile is not of this artifact: their fingerprints differ; measure it again")
+    return kind(
+        header=_header(manifest, adapter, inputs, profile),
+        nodes=artifact.nodes,
+        kernels=[_kernel(name, kernel.map) for name, kernel in sorted(artifact.kernels.items())],
+        dispatches=_dispatches(artifact, profile),
+        buffers=artifact.program["buffers"],
+        tensors=artifact.memory["tensors"],
+        timeline=artifact.memory["timeline"],
+        stages=list(stages),
+        runs=list(_runs(profile["samples"])),
+        remarks=artifact.remarks,
+        measured=_measured(artifact, profile),
+    )
+
+
+def _header(
+    manifest: Mapping[str, Any], adapter: Mapping[str, Any], inputs: Sequence[Record], profile: Mapping[str, Any]
+) -> Record:
+    facts = {key: manifest.get(key) for key in ("fingerprint", "model", "dims", "target", "rules", "pipeline")}
+    named = {key: adapter[key] for key in ("name", "backend", "driver", "class")}
+    return {
+        "tstorch": __version__,
+        **facts,
+        "adapter": named | {"loop_cap": profile["loop_cap"]},
+        "entry": profile["entry"],
+        "inputs": list(inputs),
+        "clocks": {"host": "perf_counter_ns", "gpu_period_ns": profile["timing"]["period_ns"]},
+    }
+
+
+def _kernel(name: str, line_map: Mapping[str, Any]) -> Record:
+    return {"name": name, **{key: line_map.get(key) for key in ("kind", "workgroup", "iterations", "ops")}}
+
+
+def _dispatches(artifact: Artifact, profile: Mapping[str, Any]) -> list[Record]:
+    """The artifact's table with grids and with what was measured; dispatches of other entries have no time."""
+    commands = [command for entry in artifact.program["entries"].values() for command in entry]
+    grids = {command["id"]: command["grid"] for command in commands if command["op"] == "dispatch"}
+    measured = {row["id"]: {key: value for key, value in row.items() if key != "id"} for row in profile["dispatches"]}
+    return [row | {"grid": grids[row["id"]]} | measured.get(row["id"], {}) for row in artifact.dispatches]
+
+
+def _runs(samples: Mapping[str, Any]) -> Iterator[Record]:
+    """Every run that was counted, with what was taken of it, in microseconds."""
+    for number, whole in enumerate(samples["plain_ns"]):
+        yield {"kind": "plain", "run": number, "whole": whole / 1e3}
+    for number, parts in enumerate(samples["light_ns"]):
+        yield {"kind": "light", "run": number, **{name: ns / 1e3 for name, ns in parts.items()}}
+    for number, wall in enumerate(samples["launch_ns"]):
+        yield {"kind": "launch", "run": number, "whole": wall / 1e3}
+    for number, column in enumerate(samples["detailed_ns"]):
+        yield {"kind": "detailed", "run": number, "raw_us": [ns / 1e3 for ns in column]}
+
+
+def _measured(artifact: Artifact, profile: Mapping[str, Any]) -> Record:
+    timing = profile["timing"] | {"residual_us": profile["residual_us"]}
+    return {
+        "latency_ms": profile["latency_ms"],
+        "parts_us": profile["parts_us"],
+        "parts_median_us": profile["parts_median_us"],
+        "timing": timing,
+        "ceilings": profile.get("ceilings"),
+        "submitted": profile["submitted"],
+        "memory": _memory(artifact.memory, profile["memory"]),
+        "warmup_runs": profile["warmup_runs"],
+    }
+
+
+def _memory(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Record:
+    """What the compiler planned and what the runner requested, in bytes; nothing is in two categories."""
+    by = seen["requested_by"]
+    staging = sum(by.get(category, 0) for category in STAGING)
+    return {
+        "weights": by.get("weight", 0),
+        "activations": sum(size for category, size in by.items() if category not in ("weight", *STAGING)),
+        "staging": staging,
+        "arena_peak": plan["arena_peak"],
+        "lower_bound": plan["lower_bound"],
+        "requested": seen["requested"],
+        "requested_by": dict(by),
+        "reserved": seen["reserved"],
+        "reserved_source": seen["reserved_source"],
+    }
+
+
+def _sum(stages: Milliseconds, *names: str) -> float:
+    return sum(stages.get(name, 0.0) for name in names)
