@@ -5,7 +5,7 @@
       %0 = prim.conv ...  loc("0")
       flow.yield %0 : tensor<1x4x6x6xf32>
     }
-    %r = flow.dispatch @conv_0(%x, %w) {nodes = [loc("/conv1/Conv")], label = "conv"} : (...) -> (...)
+    %r = flow.dispatch @conv_0(%x, %w) {nodes = [loc("/conv1/Conv")], label = "conv", flops = ...} : (...) -> (...)
 
 A kernel knows no ONNX nodes, for identical kernels are one symbol: its ops carry their local index as location, and
 each dispatch says which nodes a local op serves there.
@@ -270,8 +270,10 @@ class _KernelExists(SymbolUserOpInterface):
         if not isinstance(op, DispatchOp):
             return
         kernel = SymbolTable.lookup_symbol(op, op.kernel)
-        if not isinstance(kernel, KernelOp):
-            raise VerifyException(f"no flow.kernel @{op.kernel_name}")
+        if kernel is None:
+            raise VerifyException(f"no kernel @{op.kernel_name}")
+        if not isinstance(kernel, KernelOp):  # lowered already: its bindings are memory, not tensors
+            return
         if kernel.function_type.inputs.data != tuple(op.operand_types):
             raise VerifyException(f"operand types differ from those of @{op.kernel_name}")
         if kernel.function_type.outputs.data != tuple(op.result_types):
@@ -280,12 +282,13 @@ class _KernelExists(SymbolUserOpInterface):
 
 @irdl_op_definition
 class DispatchOp(IRDLOperation):
-    """One launch of a kernel. `nodes[i]` is the location, with node ids and roles, of what local op i serves here."""
+    """One launch of a kernel: for each local op, the nodes (with roles) that it serves here, and the flops it takes."""
 
     name = "flow.dispatch"
     kernel = prop_def(FlatSymbolRefAttrConstr)
     nodes = prop_def(ArrayAttr[LocationAttr])
     label = prop_def(StringAttr)
+    flops = prop_def(DenseArrayBase.constr(i64))
     arguments = var_operand_def(base(TensorType))
     outputs = var_result_def(base(TensorType))
     irdl_options = (ParsePropInAttrDict(),)
@@ -299,17 +302,23 @@ class DispatchOp(IRDLOperation):
         results: Sequence[Attribute],
         nodes: Sequence[LocationAttr],
         label: str,
+        flops: Sequence[int],
     ):
         properties: Mapping[str, Attribute] = {
             "kernel": FlatSymbolRefAttr(kernel),
             "nodes": ArrayAttr(nodes),
             "label": StringAttr(label),
+            "flops": DenseArrayBase.from_list(i64, flops),
         }
         super().__init__(operands=[arguments], result_types=[results], properties=properties)
 
     @property
     def kernel_name(self) -> str:
         return self.kernel.root_reference.data
+
+    def verify_(self) -> None:
+        if len(self.nodes) != len(self.flops):
+            raise VerifyException(f"nodes of {len(self.nodes)} local ops, flops of {len(self.flops)}")
 
 
 def local_location(index: int) -> NameLoc:

@@ -1,0 +1,199 @@
+"""Grows kernels: where joining an op to a producer's kernel is legal and saves memory traffic, and what to say if not."""
+
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Operation, SSAValue
+
+from tstorch.dialects.buf import storage_bytes
+from tstorch.dialects.flow import KernelKind
+from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp
+from tstorch.locations import fused_location, location_ids
+from tstorch.passes.fusion.kernel_form import KernelForm, Refusal, anchor_kind, kernel_form, shape_of
+from tstorch.passes.fusion.partition import Group, Partition
+from tstorch.remarks import RemarkSink
+
+MAX_OPS = 64
+MAX_RECOMPUTED = 16
+"""Elementwise ops that may run once per copy where a small value is broadcast, rather than once in a kernel of its own."""
+
+_PER_TILE = (KernelKind.CONTRACTION, KernelKind.WINDOW, KernelKind.INDEXED)
+
+
+@dataclass
+class Grower:
+    """One left-to-right walk over a function's ops, each joining what came before."""
+
+    partition: Partition
+    remarks: RemarkSink
+    max_bindings: int
+
+    def run(self) -> None:
+        """Merges groups until each op has tried all its producers, the latest first."""
+        for op in self.partition.ops:
+            if op in self.partition.group_of:
+                self._join_producers(op)
+
+    def _join_producers(self, op: Operation) -> None:
+        tried: set[int] = set()
+        while (producer := self._next_producer(op, tried)) is not None:
+            tried.add(id(producer))
+            consumer = self.partition.group_of[op]
+            refusal = self._refusal(producer, consumer)
+            if refusal is None:
+                merged = self.partition.merge(producer, consumer)
+                tried.add(id(merged))
+            elif refusal.reason and (_joinable(op) or not producer.anchored):
+                self._say(refusal, producer, consumer)
+
+    def _next_producer(self, op: Operation, tried: set[int]) -> Group | None:
+        partition = self.partition
+        consumer = partition.group_of[op]
+        if consumer.host or consumer.sealed:
+            return None
+        owners = [root.owner for root in partition.operands(consumer.ops)]
+        groups = [partition.group_of[owner] for owner in owners if owner in partition.group_of]
+        groups = [g for g in groups if id(g) not in tried and not g.host and not g.sealed]
+        return max(groups, key=lambda group: partition.position[group.ops[-1]], default=None)
+
+    def _refusal(self, producer: Group, consumer: Group) -> Refusal | None:
+        """Why the two do not become one kernel; None where they do."""
+        partition = self.partition
+        ops = sorted([*producer.ops, *consumer.ops], key=partition.position.__getitem__)
+        if len(ops) > MAX_OPS:
+            return Refusal("TST-F007", f"the kernel would have {len(ops)} ops, at most {MAX_OPS} stay readable")
+        if partition.makes_cycle(producer, consumer):
+            return Refusal("TST-F002", "another kernel between the two needs the first and feeds the second")
+        closure = partition.closure(ops)
+        results = partition.results(ops)
+        form = kernel_form(closure, results)
+        if isinstance(form, Refusal):
+            return form
+        bindings = len(memory_operands(partition, ops, closure)) + len(results)
+        if bindings > self.max_bindings:
+            return Refusal("TST-F004", f"the kernel would need {bindings} bindings, the target has {self.max_bindings}")
+        return self._loss(producer, consumer, form)
+
+    def _loss(self, producer: Group, consumer: Group, form: KernelForm) -> Refusal | None:
+        """Why joining would cost more than it saves."""
+        kept = self._kept(producer, consumer)
+        if kept and (early := self._early_user(kept, consumer)) is not None:
+            return Refusal("TST-F001", f"its result is kept for {early.name}, which comes before")
+        if producer.anchored or form.kind is KernelKind.ROW_REDUCTION:
+            return None
+        if form.kind in _PER_TILE and any(anchor_kind(op) for op in consumer.ops):
+            return self._prologue_loss(producer, consumer, kept)
+        return self._recompute_loss(producer, consumer, kept)
+
+    def _prologue_loss(self, producer: Group, consumer: Group, kept: list[SSAValue]) -> Refusal | None:
+        """A map ahead of a contraction or window runs once per tile that loads its result."""
+        if self._behind_anchor(producer, consumer):
+            return None if not kept else Refusal("TST-F001", "its result has other users")
+        if kept:
+            return Refusal("TST-F001", "its result has other users, which would compute it again")
+        partition = self.partition
+        made = sum(_bytes(value) for value in partition.results(producer.ops))
+        read = sum(_bytes(value) for value in partition.operands(producer.ops))
+        if read < made:
+            return None
+        return Refusal(
+            "TST-F005", "it would be computed again for every tile that reads it", "fuse it into its own producer"
+        )
+
+    def _recompute_loss(self, producer: Group, consumer: Group, kept: list[SSAValue]) -> Refusal | None:
+        """A map whose result is read by several elements of the consumer is computed for each of them."""
+        factor = self._copies(producer, consumer)
+        if factor <= 1:
+            return None
+        if kept:
+            return Refusal("TST-F001", "its result has other users, which would compute it again")
+        if sum(isinstance(op, ElementwiseOp) for op in producer.ops) > MAX_RECOMPUTED:
+            return Refusal("TST-F005", f"it would be computed {factor} times an element")
+        return None
+
+    def _kept(self, producer: Group, consumer: Group) -> list[SSAValue]:
+        """The producer's results that stay in memory after joining."""
+        inside = {*producer.ops, *consumer.ops}
+        results = self.partition.results(producer.ops)
+        return [value for value in results if any(user not in inside for user in self.partition.users(value))]
+
+    def _early_user(self, kept: list[SSAValue], consumer: Group) -> Operation | None:
+        """A user outside that comes before the consumer's first: it is the one that the value was kept for."""
+        position = self.partition.position
+        for value in kept:
+            users = self.partition.users(value)
+            inside = [user for user in users if self.partition.group_of.get(user) is consumer]
+            if not inside:
+                continue
+            first = min(map(position.__getitem__, inside))
+            outside = self.partition.group_of[value.owner]  # pyright: ignore[reportArgumentType]
+            for user in users:
+                other = self.partition.group_of.get(user)
+                if position[user] < first and other is not consumer and other is not outside:
+                    return user
+        return None
+
+    def _behind_anchor(self, producer: Group, consumer: Group) -> bool:
+        """Whether the producer feeds only what comes after the consumer's anchor: it then runs once per element."""
+        anchors = [op for op in consumer.ops if anchor_kind(op) is not None]
+        ahead = {root.owner for root in self.partition.operands(anchors)}
+        work = list(ahead)
+        while work:
+            owner = work.pop()
+            if isinstance(owner, Operation) and owner in consumer.ops:
+                more = {root.owner for root in self.partition.operands([owner])} - ahead
+                ahead |= more
+                work.extend(more)
+        return not ahead & set(producer.ops)
+
+    def _copies(self, producer: Group, consumer: Group) -> int:
+        """How many elements of the consumer read one element of the producer, at most."""
+        partition = self.partition
+        most = 1
+        for value in partition.results(producer.ops):
+            size = max(_elements(value), 1)
+            for user in partition.users(value):
+                if partition.group_of.get(user) is consumer:
+                    reach = sum(_elements(v) for v in user.operands if value in partition.roots(v))
+                    most = max(most, reach // size)
+        return most
+
+    def _say(self, refusal: Refusal, producer: Group, consumer: Group) -> None:
+        links = [value for value in self.partition.results(producer.ops) if self._feeds(value, consumer)]
+        saved = 2 * sum(map(_bytes, links))
+        self.remarks.missed(
+            group_nodes([*producer.ops[-1:], *consumer.ops[:1]]),
+            refusal.id,
+            f"{producer.ops[-1].name} and {consumer.ops[0].name} stay two dispatches: {refusal.reason}",
+            suggest=refusal.suggest,
+            metric={"bytes": saved},
+        )
+
+    def _feeds(self, value: SSAValue, consumer: Group) -> bool:
+        return any(self.partition.group_of.get(user) is consumer for user in self.partition.users(value))
+
+
+def memory_operands(partition: Partition, ops: list[Operation], closure: list[Operation]) -> dict[SSAValue, None]:
+    """What a kernel of these ops reads from memory, in order of first use."""
+    inside = dict.fromkeys(closure)
+    return {operand: None for op in closure for operand in op.operands if operand.owner not in inside}
+
+
+def group_nodes(ops: list[Operation]) -> tuple[str, ...]:
+    """The ids of the ONNX nodes that ops serve."""
+    return tuple(location_ids(fused_location(op.location for op in ops)))
+
+
+def _joinable(op: Operation) -> bool:
+    return isinstance(op, ElementwiseOp | IndexMapOp)
+
+
+def _bytes(value: SSAValue) -> int:
+    return storage_bytes(value.type) if isinstance(value.type, TensorType) else 0
+
+
+def _elements(value: SSAValue) -> int:
+    count = 1
+    for size in shape_of(value):
+        count *= size
+    return count

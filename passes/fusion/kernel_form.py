@@ -1,0 +1,204 @@
+"""What one kernel may hold: the rule that fusion obeys and that schedules and loop nests rely on.
+
+A kernel has one set of anchors, which gives it its kind and its iteration space:
+
+    none                                 map            the space is the results' common shape
+    reductions over the same rows        row_reduction  rows (what is kept) times columns (what is reduced)
+    one contraction, window or indexed   that kind      the anchor's result
+    one sort                             sort           alone
+
+Ahead of the anchors anything goes that can be computed at any index: elementwise ops, index maps, generators. Behind
+them, every element must stay within the invocations that own its part of the space: elementwise ops and bijective index
+maps; in a row reduction also broadcasts from a row back to all its columns, and further reductions over the columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.ir import Operation, SSAValue
+
+from tstorch.dialects.flow import KernelKind
+from tstorch.dialects.indexing import Index
+from tstorch.dialects.prim.base import (
+    ContractionOp,
+    ElementwiseOp,
+    IndexedOp,
+    IndexMapOp,
+    ReductionOp,
+    SortOp,
+    WindowOp,
+)
+from tstorch.dialects.prim.types import integer, ints
+
+Space = tuple[Index, ...]
+
+_KINDS: Sequence[tuple[type[Operation], KernelKind]] = (
+    (ContractionOp, KernelKind.CONTRACTION),
+    (WindowOp, KernelKind.WINDOW),
+    (IndexedOp, KernelKind.INDEXED),
+    (SortOp, KernelKind.SORT),
+    (ReductionOp, KernelKind.ROW_REDUCTION),
+)
+
+
+@dataclass(frozen=True)
+class KernelForm:
+    """What kind of kernel a set of ops makes, and the ops that anchor it."""
+
+    kind: KernelKind
+    anchors: tuple[Operation, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a set of ops is no kernel, as a remark says it."""
+
+    id: str
+    reason: str
+    suggest: str = ""
+
+
+TWO_ANCHORS = "TST-F006"
+OTHER_SPACE = "TST-F003"
+
+
+def anchor_kind(op: Operation) -> KernelKind | None:
+    """The kind that an op gives its kernel; None for what fits into any."""
+    return next((kind for classes, kind in _KINDS if isinstance(op, classes)), None)
+
+
+def kernel_form(ops: Sequence[Operation], results: Sequence[SSAValue]) -> KernelForm | Refusal:
+    """The form of a kernel with these ops, in order, that yields these values; or why there is none."""
+    anchors = tuple(op for op in ops if anchor_kind(op) is not None)
+    if not anchors:
+        return _map_form(results)
+    kinds = {anchor_kind(op) for op in anchors}
+    if kinds == {KernelKind.ROW_REDUCTION}:
+        return _RowReduction(anchors).check(ops, results)
+    if len(anchors) > 1:
+        names = " and ".join(sorted({op.name for op in anchors}))
+        return Refusal(TWO_ANCHORS, f"{names} each need a loop nest of their own")
+    return _anchored_form(anchors[0], ops, results)
+
+
+def _map_form(results: Sequence[SSAValue]) -> KernelForm | Refusal:
+    shapes = {shape_of(value) for value in results}
+    if len(shapes) > 1:
+        return Refusal(OTHER_SPACE, f"the results have the shapes {_listed(shapes)}; one kernel writes one shape")
+    return KernelForm(KernelKind.MAP, ())
+
+
+def _anchored_form(anchor: Operation, ops: Sequence[Operation], results: Sequence[SSAValue]) -> KernelForm | Refusal:
+    kind = anchor_kind(anchor)
+    assert kind is not None
+    space = {value: dimensions(shape_of(value)) for value in anchor.results}
+    for op in ops:
+        behind = [value for value in op.operands if value in space]
+        if op is anchor or not behind:
+            continue
+        if kind is KernelKind.SORT:
+            return Refusal(OTHER_SPACE, f"{op.name} would run once per element of a sort, which orders whole rows")
+        found = _moved(op, behind, space)
+        if isinstance(found, Refusal):
+            return found
+        space.update(dict.fromkeys(op.results, found))
+    if ahead := [value for value in results if value not in space]:
+        return Refusal(OTHER_SPACE, f"a result of shape {shape_of(ahead[0])} is computed ahead of {anchor.name}")
+    return KernelForm(kind, (anchor,))
+
+
+def _moved(op: Operation, behind: Sequence[SSAValue], space: dict[SSAValue, Space]) -> Space | Refusal:
+    """Where an element of the anchor's space lands in the result of `op`."""
+    spaces = {space[value] for value in behind}
+    if isinstance(op, ElementwiseOp) and len(spaces) == 1:
+        return space[behind[0]]
+    if isinstance(op, ElementwiseOp):
+        return Refusal(OTHER_SPACE, f"{op.name} combines elements that different invocations hold")
+    if isinstance(op, IndexMapOp) and behind == [op.operands[0]]:
+        moved = op.forward(space[behind[0]])
+        if moved is not None:
+            return tuple(moved)
+    return Refusal(
+        OTHER_SPACE,
+        f"{op.name} is no bijection: its elements are not owned by the invocations that computed them",
+        "move it ahead of the anchor, or behind the last elementwise op",
+    )
+
+
+class _RowReduction:
+    """Follows values through a kernel whose anchors all reduce the same columns of the same rows."""
+
+    def __init__(self, anchors: Sequence[Operation]) -> None:
+        self._anchors = tuple(anchors)
+        self._shape = shape_of(anchors[0].operands[0])
+        self._columns = reduced_dimensions(anchors[0])
+        self._full = dimensions(self._shape)
+        self._row = tuple(index for d, index in enumerate(self._full) if d not in self._columns)
+        self._at_row: dict[SSAValue, Space] = {}
+        self._at_full: dict[SSAValue, Space] = {}
+
+    def check(self, ops: Sequence[Operation], results: Sequence[SSAValue]) -> KernelForm | Refusal:
+        """The form, or why the ops do not share rows."""
+        for op in ops:
+            refusal = self._reduce(op) if isinstance(op, ReductionOp) else self._follow(op)
+            if refusal is not None:
+                return refusal
+        for value in results:
+            if not (value in self._at_row or value in self._at_full or shape_of(value) == self._shape):
+                return Refusal(
+                    OTHER_SPACE, f"a result of shape {shape_of(value)} belongs neither to rows nor to columns"
+                )
+        return KernelForm(KernelKind.ROW_REDUCTION, self._anchors)
+
+    def _reduce(self, op: Operation) -> Refusal | None:
+        operand = op.operands[0]
+        same_rows = shape_of(operand) == self._shape and reduced_dimensions(op) == self._columns
+        if not same_rows or operand in self._at_row or self._at_full.get(operand, self._full) != self._full:
+            return Refusal(OTHER_SPACE, f"{op.name} reduces other rows than the kernel's first reduction")
+        self._at_row.update(dict.fromkeys(op.results, self._row))
+        return None
+
+    def _follow(self, op: Operation) -> Refusal | None:
+        rows = [value for value in op.operands if value in self._at_row]
+        full = [value for value in op.operands if value in self._at_full]
+        if not rows and not full:
+            return None
+        if rows and not full and self._spreads(op, rows):
+            self._at_full.update(dict.fromkeys(op.results, self._full))
+            return None
+        if rows and full:
+            return Refusal(OTHER_SPACE, f"{op.name} combines a row with its columns without a broadcast")
+        space = self._at_row if rows else self._at_full
+        moved = _moved(op, rows or full, space)
+        if isinstance(moved, Refusal):
+            return moved
+        space.update(dict.fromkeys(op.results, moved))
+        return None
+
+    def _spreads(self, op: Operation, rows: Sequence[SSAValue]) -> bool:
+        """Whether `op` copies each row's value to all columns of that row."""
+        if not isinstance(op, IndexMapOp) or shape_of(op.results[0]) != self._shape or rows != [op.operands[0]]:
+            return False
+        sources = op.sources(self._full)
+        return len(sources) == 1 and not sources[0].mask and tuple(sources[0].index) == self._at_row[rows[0]]
+
+
+def reduced_dimensions(op: Operation) -> tuple[int, ...]:
+    """The dimensions that a reduction removes, in order."""
+    if "dimensions" in op.properties:
+        return tuple(sorted(ints(op.properties["dimensions"])))
+    return (integer(op.properties["dimension"]),)
+
+
+def dimensions(shape: Sequence[int]) -> Space:
+    """One index expression for each dimension of a shape."""
+    return tuple(Index.dim(d, size) for d, size in enumerate(shape))
+
+
+def shape_of(value: SSAValue) -> tuple[int, ...]:
+    """The shape of a tensor value."""
+    return tuple(value.type.get_shape())  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _listed(shapes: set[tuple[int, ...]]) -> str:
+    return " and ".join("x".join(map(str, shape)) or "scalar" for shape in sorted(shapes))

@@ -1,0 +1,216 @@
+"""Divides the ops of one function into kernels: each op joins the kernels of its producers where that is legal and pays.
+
+Index maps and generators belong to no kernel: every kernel that needs one computes it in place. They are looked
+through wherever values are followed from a producer to a user.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Operation, SSAValue
+
+from tstorch.dialects.buf import storage_bytes
+from tstorch.dialects.prim.base import ElementwiseOp, GeneratorOp, IndexMapOp, PrimOp
+from tstorch.dialects.prim.shape import ConcatenateOp, ReshapeOp
+from tstorch.dialects.prim.weight import DerivedOp, WeightOp
+from tstorch.passes.fusion.kernel_form import anchor_kind, shape_of
+
+DATA = (WeightOp, DerivedOp)
+OFFSET_ALIGNMENT = 256
+
+
+@dataclass(eq=False)
+class Group:
+    """The ops of one kernel, in program order. A sealed group takes in no more; a host group is a view, not a kernel."""
+
+    ops: list[Operation]
+    label: str = ""
+    sealed: bool = False
+    host: bool = False
+
+    @property
+    def anchored(self) -> bool:
+        return any(anchor_kind(op) is not None for op in self.ops)
+
+
+class Partition:
+    """The kernels of one function so far, and who produces and uses what."""
+
+    def __init__(self, func: FuncOp) -> None:
+        self.ops = list(func.body.block.ops)
+        self.position = {op: position for position, op in enumerate(self.ops)}
+        self._roots: dict[SSAValue, tuple[SSAValue, ...]] = {}
+        self._inline = {op for op in self.ops if self._is_inline(op)}
+        self.group_of: dict[Operation, Group] = {}
+        self._users: dict[SSAValue, list[Operation]] = {}
+        self._index_users()
+        for op in self.ops:
+            if isinstance(op, PrimOp) and op not in self._inline and not isinstance(op, DATA):
+                self.group_of[op] = Group([op], host=self._is_host_view(op))
+
+    @property
+    def groups(self) -> list[Group]:
+        """All groups, in order of their last op."""
+        found = dict.fromkeys(self.group_of.values())
+        return sorted(found, key=lambda group: self.position[group.ops[-1]])
+
+    def is_inline(self, op: object) -> bool:
+        """Whether every kernel that needs the op computes it in place."""
+        return op in self._inline
+
+    def roots(self, value: SSAValue) -> tuple[SSAValue, ...]:
+        """What stands in memory that a value is made of, through index maps and generators."""
+        if value not in self._roots:
+            self._roots[value] = self._find_roots(value)
+        return self._roots[value]
+
+    def users(self, value: SSAValue) -> list[Operation]:
+        """The ops that read a value from memory or as a producer's result, in order; a return is one."""
+        return self._users.get(value, [])
+
+    def operands(self, ops: Sequence[Operation]) -> dict[SSAValue, None]:
+        """The roots of all operands that the ops do not compute themselves."""
+        inside = set(ops)
+        found: dict[SSAValue, None] = {}
+        for op in ops:
+            for operand in op.operands:
+                found.update((root, None) for root in self.roots(operand) if root.owner not in inside)
+        return found
+
+    def results(self, ops: Sequence[Operation]) -> list[SSAValue]:
+        """The values of the ops that others use."""
+        inside = set(ops)
+        return [result for op in ops for result in op.results if any(user not in inside for user in self.users(result))]
+
+    def closure(self, ops: Sequence[Operation]) -> list[Operation]:
+        """The ops and what they need computed in place, in program order. Reshapes of what stands in memory are views."""
+        inside = dict.fromkeys(ops)
+        stack = [operand for op in ops for operand in op.operands]
+        while stack:
+            value = stack.pop()
+            owner = value.owner
+            if owner in inside or not isinstance(owner, Operation) or not self.is_inline(owner):
+                continue
+            if self.is_memory(value, inside):
+                continue
+            inside[owner] = None
+            stack.extend(owner.operands)
+        return sorted(inside, key=self.position.__getitem__)
+
+    def is_memory(self, value: SSAValue, inside: object) -> bool:
+        """Whether a kernel of the ops `inside` reads a value as a binding: a root computed elsewhere, or a view of one."""
+        owner = value.owner
+        if owner in inside:  # pyright: ignore[reportOperatorIssue]
+            return False
+        if isinstance(owner, ReshapeOp) and self.is_inline(owner):
+            return self.is_memory(owner.operands[0], inside)
+        return not self.is_inline(owner)
+
+    def merge(self, producer: Group, consumer: Group) -> Group:
+        """Makes one group of two."""
+        ops = sorted([*producer.ops, *consumer.ops], key=self.position.__getitem__)
+        merged = Group(ops)
+        self.group_of.update(dict.fromkeys(ops, merged))
+        return merged
+
+    def makes_cycle(self, producer: Group, consumer: Group) -> bool:
+        """Whether some kernel outside needs the producer and is needed by the consumer."""
+        inside = {id(producer), id(consumer)}
+        last = max(self.position[op] for op in consumer.ops)
+        stack = [user for op in producer.ops for result in op.results for user in self.users(result)]
+        seen: set[int] = set()
+        while stack:
+            group = self.group_of.get(stack.pop())
+            if group is None or id(group) in inside or id(group) in seen:
+                continue
+            seen.add(id(group))
+            for op in group.ops:
+                users = [user for result in op.results for user in self.users(result)]
+                if any(self.group_of.get(user) is consumer for user in users):
+                    return True
+                stack.extend(user for user in users if self.position[user] <= last)
+        return False
+
+    def in_order(self) -> Iterator[Group]:
+        """The groups so that each comes after those it reads from."""
+        ready: dict[int, Group] = {}
+
+        def visit(group: Group) -> Iterator[Group]:
+            if id(group) in ready:
+                return
+            ready[id(group)] = group
+            for root in self.operands(group.ops):
+                owner = root.owner
+                if isinstance(owner, Operation) and owner in self.group_of:
+                    yield from visit(self.group_of[owner])
+            yield group
+
+        for group in self.groups:
+            yield from visit(group)
+
+    def _find_roots(self, value: SSAValue) -> tuple[SSAValue, ...]:
+        owner = value.owner
+        if not isinstance(owner, Operation) or owner not in self._inline:
+            return (value,)
+        return tuple(dict.fromkeys(root for operand in owner.operands for root in self.roots(operand)))
+
+    def _is_inline(self, op: Operation) -> bool:
+        """Runs in program order, so that producers are known."""
+        if isinstance(op, DATA):
+            inline = False
+        elif isinstance(op, GeneratorOp):
+            inline = not _is_returned(op)
+        elif isinstance(op, IndexMapOp):
+            inline = not isinstance(op, ConcatenateOp) and (not _is_returned(op) or self._is_result_view(op))
+        else:
+            inline = isinstance(op, ElementwiseOp) and not _is_returned(op) and self._is_rootless(op)
+        if inline:
+            roots = (root for operand in op.operands for root in self.roots(operand))
+            self._roots.update(dict.fromkeys(op.results, tuple(dict.fromkeys(roots))))
+        else:
+            self._roots.update((result, (result,)) for result in op.results)
+        return inline
+
+    def _is_rootless(self, op: Operation) -> bool:
+        return all(not self.roots(operand) for operand in op.operands)
+
+    def _is_result_view(self, op: Operation) -> bool:
+        """Whether a returned reshape can be another name for what a kernel wrote."""
+        if not isinstance(op, ReshapeOp):
+            return False
+        owner = op.operands[0].owner
+        if isinstance(owner, ReshapeOp):
+            return self._is_result_view(owner)
+        return isinstance(owner, PrimOp) and not isinstance(owner, (*DATA, GeneratorOp, IndexMapOp))
+
+    def _is_host_view(self, op: Operation) -> bool:
+        """Whether a concatenation costs nothing: its operands lie one behind the other, so their kernels write its parts."""
+        if not isinstance(op, ConcatenateOp) or _is_returned(op):
+            return False
+        dimension = op.properties["dimension"].value.data  # pyright: ignore[reportAttributeAccessIssue]
+        outer = shape_of(op.results[0])[:dimension]
+        operands = list(op.operands)
+        if any(size != 1 for size in outer) or len(set(operands)) != len(operands):
+            return False
+        sizes = [storage_bytes(operand.type) for operand in operands[:-1]]  # pyright: ignore[reportArgumentType]
+        return all(size % OFFSET_ALIGNMENT == 0 for size in sizes) and all(map(self._can_be_part, operands))
+
+    def _can_be_part(self, value: SSAValue) -> bool:
+        """Whether a kernel writes the value, and nothing else decides where it lies."""
+        owner = value.owner
+        if not isinstance(owner, PrimOp) or owner in self._inline or isinstance(owner, DATA):
+            return False
+        takers = [user for user in self.users(value) if isinstance(user, ConcatenateOp | ReturnOp)]
+        return len(takers) == 1 and not isinstance(owner, ConcatenateOp)
+
+    def _index_users(self) -> None:
+        for op in self.ops:
+            if op in self._inline:
+                continue
+            for root in dict.fromkeys(root for operand in op.operands for root in self.roots(operand)):
+                self._users.setdefault(root, []).append(op)
+
+
+def _is_returned(op: Operation) -> bool:
+    return any(isinstance(use.operation, ReturnOp) for result in op.results for use in result.uses)
