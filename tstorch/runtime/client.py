@@ -19,7 +19,7 @@ Isolation = Literal["process", "none"]
 @dataclass(frozen=True)
 class Measured:
     """One run as its caller saw it: outputs by name, `whole` and `handoff` in nanoseconds, the worker's own `spans`
-    (nanoseconds by part), and what its timestamps say (docs/trace.md)."""
+    (nanoseconds by part), and what its timestamps say (docs/profile.md)."""
 
     outputs: dict[str, np.ndarray]
     whole_ns: int
@@ -139,7 +139,7 @@ class Worker:
         return {key: reply[key] for key in ("clock", "memory", "submitted", "loop_cap", "fingerprint", "dispatches")}
 
     def profile(self, inputs: Arrays, **options: Any) -> dict[str, Any]:
-        """Measures an entry as docs/trace.md describes (section profile); options as for `tstorch.runtime.profiler`."""
+        """Measures an entry as docs/profile.md describes; options as for `tstorch.runtime.profiler`."""
         from tstorch.runtime.profiler import profile
 
         return profile(self, inputs, **options)

@@ -211,7 +211,8 @@ class Recorder:
         ticks = [int(tick) for tick in np.frombuffer(view, np.uint64)[: 2 * len(plan.pairs)]]
         self.device.unmap(timestamps.buffer)
         if self.device.has_host_clock and is_valid(ticks):
-            early = min(max(submitted_at - ticks[0], 0), watch.spans["submit"])
+            early = submitted_at - ticks[0]
+            early = early if 0 < early <= watch.spans["submit"] else 0
             watch.spans["submit"] -= early
             watch.spans["wait"] += early
         return Timed(plan.pairs, ticks, self.device.period_ns)

@@ -1,0 +1,195 @@
+"""The worker process: it may die or hang, the session says so in one message and goes on with a new one."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tstorch.diagnostics import RunError
+from tstorch.runtime.client import Worker
+from tstorch.runtime.faults import InjectedFault
+from tstorch.runtime.wire import WireError, receive, send
+
+X = np.ones((4, 25), np.float32)
+
+
+@pytest.fixture
+def artifact(add_builder, tmp_path):
+    path = tmp_path / "a.tsart"
+    add_builder.artifact().write(path)
+    return path
+
+
+def children():
+    """Process ids of this process's children."""
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+class Pipe(io.BytesIO):
+    """A stream that gives and takes few bytes at a time, as pipes do."""
+
+    def write(self, data):
+        return super().write(memoryview(data)[:7])
+
+    def readinto(self, buffer):
+        return super().readinto(memoryview(buffer)[:5])
+
+
+ARRAYS = {
+    "scalar": np.array(3.0, np.float32),
+    "empty": np.zeros((0, 4), np.int64),
+    "flags": np.array([[True, False]]),
+    "view": np.arange(12, dtype=np.int64).reshape(3, 4).T,
+}
+
+
+def test_messages_carry_arrays_as_they_are():
+    pipe = Pipe()
+    send(pipe, {"request": "run", "text": "ü"}, ARRAYS)
+    pipe.seek(0)
+    header, arrays = receive(pipe)
+    assert header == {"request": "run", "text": "ü"}
+    assert {name: (a.dtype, a.shape, a.tolist()) for name, a in arrays.items()} == {
+        name: (a.dtype, a.shape, a.tolist()) for name, a in ARRAYS.items()
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"TST1", b"hello, I am a print statement", b"TST1\xff\xff\xff\xff"])
+def test_a_stream_of_something_else_is_noticed(content):
+    with pytest.raises(WireError):
+        receive(Pipe(content))
+
+
+def test_faults_are_spelled_as_documented():
+    assert InjectedFault.parse("encode:sleep=0.02") == InjectedFault("encode", 0.02)
+    assert InjectedFault.parse("wait:abort") == InjectedFault("wait", abort=True)
+    for text in ("lunch:abort", "wait:nap=3", "wait"):
+        with pytest.raises(ValueError, match="expected POINT"):
+            InjectedFault.parse(text)
+
+
+def test_the_client_needs_no_gpu_library():
+    code = "import sys, tstorch.runtime.client, tstorch.runtime.profiler; sys.exit('wgpu' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.gpu
+def test_a_run_in_a_worker_equals_one_here(artifact):
+    with Worker.start() as worker:
+        report = worker.load(artifact, {})
+        first = worker.measure({"x": X, "z": 2 * X})
+        np.testing.assert_array_equal(first.outputs["y"], 3 * X)
+        assert first.handoff_ns > 0
+        assert report.stages["device"] > 0
+        assert worker.startup_ms["total"] == pytest.approx(
+            sum(ms for name, ms in worker.startup_ms.items() if name != "total")
+        )
+        with pytest.raises(RunError, match="input 'z' is missing"):
+            worker.run({"x": X})
+        np.testing.assert_array_equal(worker.run({"x": X, "z": X})["y"], 2 * X)
+        (pid,) = children()
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+@pytest.mark.gpu
+def test_an_abort_in_the_middle_of_a_run_is_a_message_and_the_next_run_works(artifact, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    with Worker.start(fault="wait:abort") as worker:
+        worker.load(artifact, {})
+        with pytest.raises(
+            RunError, match=r"the GPU worker died \(SIGABRT\) during 'run' of entry 'run'.*starts a new worker"
+        ):
+            worker.run({"x": X, "z": X})
+        assert children() == []
+        np.testing.assert_array_equal(worker.run({"x": X, "z": X})["y"], 2 * X)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.gpu
+def test_a_killed_worker_is_replaced(artifact):
+    with Worker.start() as worker:
+        worker.load(artifact, {})
+        (pid,) = children()
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(RunError, match=r"died \(SIGKILL\) during 'run'"):
+            worker.run({"x": X, "z": X})
+        np.testing.assert_array_equal(worker.run({"x": X, "z": X})["y"], 2 * X)
+
+
+@pytest.mark.gpu
+def test_a_silent_worker_is_ended(artifact):
+    with Worker.start(fault="wait:sleep=60", timeout=3.0) as worker:
+        worker.load(artifact, {})
+        begin = time.monotonic()
+        with pytest.raises(RunError, match=r"silent for 3 s during 'run' of entry 'run' and was ended"):
+            worker.run({"x": X, "z": X})
+        assert time.monotonic() - begin < 20
+
+
+@pytest.mark.gpu
+def test_state_that_died_with_its_worker_is_not_started_anew_in_silence(add_builder, tmp_path):
+    add_builder.value("state", "total", (64,), start={"fill": 0.0})
+    add_builder.artifact().write(tmp_path / "a.tsart")
+    with Worker.start(fault="encode:abort") as worker:
+        worker.load(tmp_path / "a.tsart", {})
+        for message in ("died", "the state on the GPU was lost", "the state on the GPU was lost"):
+            with pytest.raises(RunError, match=message):
+                worker.run({"x": X, "z": X})
+        worker.load(tmp_path / "a.tsart", {})
+        worker.run({"x": X, "z": X})
+
+
+@pytest.mark.gpu
+def test_an_unknown_adapter_leaves_no_process_behind():
+    with pytest.raises(RunError, match="no adapter matches 'voodoo'; expected part of one of: "):
+        Worker.start(adapter="voodoo")
+    assert children() == []
+
+
+@pytest.mark.gpu
+def test_an_interrupt_during_a_run_ends_the_worker(artifact):
+    with Worker.start(fault="wait:sleep=60") as worker:
+        worker.load(artifact, {})
+        timer = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            worker.run({"x": X, "z": X})
+        timer.join()
+
+
+@pytest.mark.gpu
+def test_progress_is_reported_while_weights_go_up(builder, tmp_path):
+    weights = builder.buffer(1024, "weight")
+    for i in range(4):
+        piece = {"buffer": weights, "offset": 256 * i, "source_offset": 0, "bytes": 256}
+        builder.weight(f"w{i}", np.full(64, i, np.float32), [piece])
+    builder.artifact().write(tmp_path / "a.tsart")
+    seen = []
+    with Worker.start() as worker:
+        worker.load(tmp_path / "a.tsart", builder.sources(tmp_path), progress=lambda *args: seen.append(args))
+    assert seen == [("upload", 256 * i, 1024) for i in range(1, 5)]
+
+
+@pytest.mark.gpu
+def test_what_libraries_print_does_not_disturb_the_messages():
+    code = (
+        "import os, sys; sys.argv = ['worker']; from tstorch.runtime import worker, service\n"
+        "service.adapters = lambda: os.write(1, b'noise') and [] or []\n"
+        "sys.exit(worker.main([]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    )
+    with process:
+        send(process.stdin, {"request": "hello"}, {})
+        header, _ = receive(process.stdout)
+        process.stdin.close()
+        assert "no GPU adapter was found" in header["error"]
+        assert b"noise" in process.stderr.read()

@@ -1,0 +1,263 @@
+"""Measures one entry of a loaded artifact: three kinds of run, interleaved, between readings of the sentinel.
+
+The result is the object that docs/profile.md describes. Times are in microseconds but where a name says
+otherwise.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Protocol
+
+import numpy as np
+
+from tstorch.runtime.timing import agreement, drift, subtract_probe, summary
+from tstorch.runtime.wire import Kind
+
+SCHEMA = "tstorch-profile/1"
+PARTS = ("handoff", "upload", "encode", "submit", "launch", "gpu", "sync", "readback", "unattributed", "whole")
+ALLOWED_DRIFT = 0.02
+_ATTEMPTS = 3
+_LEAST_RUNS = 3
+_BLOCK_SECONDS = 1.0
+_WARM_SECONDS = {"cpu": 0.05, "integrated": 0.5, "discrete": 0.5}
+_IDLE_SECONDS = {"cpu": 0.2, "integrated": 2.0, "discrete": 2.0}
+
+Progress = Callable[[str, int, int], None]
+
+
+class Measurable(Protocol):
+    """What a profile needs of a worker (tstorch.runtime.client.Worker)."""
+
+    def adapter_info(self) -> dict[str, Any]:
+        """Class of the adapter, among others."""
+        ...
+
+    def measure(self, inputs: Mapping[str, np.ndarray], entry: str = ..., outputs: Any = ..., kind: Kind = ...) -> Any:
+        """One run."""
+        ...
+
+    def measure_stepwise(self, inputs: Mapping[str, np.ndarray], entry: str = ...) -> list[tuple[int, int]]:
+        """One run, a dispatch at a time."""
+        ...
+
+    def instrument(self, name: str, **options: Any) -> float:
+        """One reading, in nanoseconds."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Clock, memory, counters."""
+        ...
+
+
+@dataclass
+class Samples:
+    """Raw samples of one measurement, in nanoseconds, in the order taken."""
+
+    plain: list[int] = field(default_factory=list)
+    light: list[dict[str, float]] = field(default_factory=list)
+    detailed: list[list[float]] = field(default_factory=list)
+    launch: list[float] = field(default_factory=list)
+    drifts: list[float] = field(default_factory=list)
+    invalid: int = 0
+
+    def extend(self, block: "Samples") -> None:
+        """Adds what another block measured."""
+        for name in ("plain", "light", "detailed", "launch", "drifts"):
+            getattr(self, name).extend(getattr(block, name))
+        self.invalid += block.invalid
+
+
+def profile(
+    worker: Measurable,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    entry: str = "run",
+    iterations: int | None = None,
+    warmup: int = 2,
+    seconds: float = 10.0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Profiles `entry`: `iterations` runs of each kind, or as many as fit into `seconds`, at least 3 (JSON-able).
+
+    Raises RunError from the runs.
+    """
+    return _Profiler(worker, dict(inputs), entry, progress or (lambda *_: None)).profile(iterations, warmup, seconds)
+
+
+@dataclass
+class _Profiler:
+    worker: Measurable
+    inputs: dict[str, np.ndarray]
+    entry: str
+    progress: Progress
+
+    def profile(self, iterations: int | None, warmup: int, seconds: float) -> dict[str, Any]:
+        first = self.plain()
+        for _ in range(warmup):
+            self.plain()
+        self.facts = self.worker.facts()
+        self.clocked = self.facts["clock"]["quality"] in ("device", "quantised")
+        device_class = self.worker.adapter_info()["class"]
+        time.sleep(_IDLE_SECONDS[device_class])
+        idle = self.plain()
+        best = self.worker.instrument("warm", seconds=_WARM_SECONDS[device_class])
+        tiny = self.worker.instrument("tiny") if self.clocked else 0.0
+        self.round()  # each kind's own first encoding and compilation
+        samples, stable = self.collect(iterations, seconds, best, guarded=device_class != "cpu")
+        result = summarise(samples, self.facts, self.entry, tiny, self.clocked)
+        result["timing"] |= {"idle_run_ms": idle / 1e6, "stable": stable, "sentinel_us": best / 1e3}
+        facts = self.worker.facts()
+        result |= {key: facts[key] for key in ("memory", "submitted", "loop_cap", "fingerprint")}
+        result["first_run_ms"], result["warmup_runs"] = first / 1e6, warmup
+        return result
+
+    def collect(self, iterations: int | None, seconds: float, best: float, guarded: bool) -> tuple[Samples, bool]:
+        """Blocks of rounds, each between two readings of the sentinel; a block that drifts is measured again."""
+        samples, stable = Samples(), True
+        begin = time.perf_counter()
+        while self.goes_on(len(samples.plain), iterations, time.perf_counter() - begin, seconds):
+            for attempt in range(_ATTEMPTS):
+                wanted = None if iterations is None else iterations - len(samples.plain)
+                block = self.block(best, wanted, seconds - (time.perf_counter() - begin))
+                if not guarded or block.drifts[0] <= ALLOWED_DRIFT:
+                    break
+                if attempt + 1 < _ATTEMPTS:
+                    best = min(best, self.worker.instrument("warm", seconds=0.1))
+                else:
+                    stable = False
+            samples.extend(block)
+            self.progress("profile", len(samples.plain), iterations or 0)
+        return samples, stable
+
+    @staticmethod
+    def goes_on(done: int, iterations: int | None, spent: float, seconds: float) -> bool:
+        """Whether another block is wanted."""
+        return done < iterations if iterations is not None else done < _LEAST_RUNS or spent < seconds
+
+    def block(self, best: float, wanted: int | None, left: float) -> Samples:
+        """Rounds for about a second."""
+        samples = Samples()
+        before = self.worker.instrument("sentinel")
+        end = time.perf_counter() + min(_BLOCK_SECONDS, max(left, 0.0))
+        while True:
+            samples.extend(self.round())
+            done = len(samples.plain)
+            if done == wanted or (time.perf_counter() >= end and (wanted is not None or done >= 1)):
+                break
+        samples.drifts.append(drift(best, before, self.worker.instrument("sentinel")))
+        return samples
+
+    def round(self) -> Samples:
+        """One run of each kind, and one reading of the launch beside them."""
+        samples = Samples(plain=[self.plain()])
+        light = self.worker.measure(self.inputs, self.entry, kind="light")
+        samples.launch.append(self.worker.instrument("launch"))
+        if parts := light_parts(light, self.clocked):
+            samples.light.append(parts)
+        else:
+            samples.invalid += 1
+        if (parts := self.dispatches()) is not None:
+            samples.detailed.append(parts)
+        else:
+            samples.invalid += 1
+        return samples
+
+    def plain(self) -> int:
+        return self.worker.measure(self.inputs, self.entry).whole_ns
+
+    def dispatches(self) -> list[float] | None:
+        """Raw nanoseconds of each dispatch from one detailed run; None where its ticks are impossible."""
+        if not self.clocked:
+            return [float(wall) for _, wall in self.worker.measure_stepwise(self.inputs, self.entry)]
+        timed = self.worker.measure(self.inputs, self.entry, kind="detailed").timed
+        return [length for _, length in timed["dispatches"]] if timed and timed["valid"] else None
+
+
+def light_parts(run: Any, clocked: bool) -> dict[str, float] | None:
+    """A light run's own nanoseconds by part (all but launch); `wait` is raw. None where its ticks cannot be true."""
+    timed = run.timed if clocked else {"valid": True}
+    if not timed or not timed["valid"]:
+        return None
+    spans = run.spans
+    return {
+        "handoff": float(run.handoff_ns),
+        "upload": spans["upload"] + timed.get("upload", 0.0),
+        "encode": float(spans["encode"]),
+        "submit": float(spans["submit"]),
+        "gpu": timed.get("gpu", 0.0),
+        "sync": timed.get("sync", 0.0),
+        "readback": spans["readback"] + timed.get("readback", 0.0),
+        "wait": float(spans["wait"]),
+        "whole": float(run.whole_ns),
+    }
+
+
+def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, tiny: float, clocked: bool) -> dict[str, Any]:
+    """The statistics of raw samples: means that add up, medians and spread beside them."""
+    parts = mean_parts(samples, clocked)
+    raw = [fmean(column) for column in zip(*samples.detailed, strict=True)] if samples.detailed else []
+    if not clocked:  # each was submitted alone: the launch is in every one of them
+        launch = fmean(samples.launch)
+        raw = [max(wall - launch, 0.0) for wall in raw]
+    probe, corrected = subtract_probe(raw, parts["gpu"])
+    ids = facts["dispatches"].get(entry, [])
+    columns = list(zip(*samples.detailed, strict=True))
+    found = agreement(raw, parts["gpu"], tiny) if clocked else None
+    return {
+        "schema": SCHEMA,
+        "entry": entry,
+        "latency_ms": {k: v if k == "runs" else v / 1e6 for k, v in summary(samples.plain).items()},
+        "parts_us": {part: parts[part] / 1e3 for part in PARTS},
+        "parts_median_us": medians(samples, parts),
+        "timing": {
+            "quality": facts["clock"]["quality"] if clocked else "host",
+            "clock": facts["clock"]["quality"],
+            "quantum_ns": facts["clock"]["quantum_ns"],
+            "period_ns": facts["clock"]["period_ns"],
+            "probe_us": probe / 1e3,
+            "tiny_probe_us": tiny / 1e3,
+            "raw_sum_us": sum(raw) / 1e3,
+            "agreement": found,
+            "sentinel_drift": max(samples.drifts, default=0.0),
+            "invalid_runs": samples.invalid,
+        },
+        "dispatches": [
+            {"id": ident, "us": us / 1e3, "raw_us": mean / 1e3} | _spread(column, probe)
+            for ident, us, mean, column in zip(ids, corrected, raw, columns, strict=True)
+        ],
+        "residual_us": (parts["gpu"] - sum(corrected)) / 1e3,
+        "samples": {
+            "plain_ns": samples.plain,
+            "light_ns": samples.light,
+            "launch_ns": samples.launch,
+            "detailed_ns": samples.detailed,
+            "sentinel_drift": samples.drifts,
+        },
+    }
+
+
+def mean_parts(samples: Samples, clocked: bool) -> dict[str, float]:
+    """The mean of each part over the light runs, in nanoseconds; `unattributed` is what none of them measured."""
+    parts = {name: fmean(run[name] for run in samples.light) for name in (samples.light or [{}])[0]}
+    if not parts:
+        return dict.fromkeys(PARTS, 0.0)
+    parts["launch"] = fmean(samples.launch)
+    if not clocked:  # the best a host can say of the GPU: what it waited for, less what it waits for nothing
+        parts["gpu"] = max(parts["wait"] - parts["launch"], 0.0)
+    measured = [part for part in PARTS if part not in ("unattributed", "whole")]
+    parts["unattributed"] = parts["whole"] - sum(parts[part] for part in measured)
+    return parts
+
+
+def medians(samples: Samples, parts: Mapping[str, float]) -> dict[str, float]:
+    """The median of each part that light runs measure, in microseconds."""
+    runs: Sequence[Mapping[str, float]] = samples.light
+    found = {name: summary([run[name] for run in runs])["median"] / 1e3 for name in PARTS if runs and name in runs[0]}
+    return {**found, "launch": summary(samples.launch)["median"] / 1e3} if found else {}
+
+
+def _spread(column: Sequence[float], probe: float) -> dict[str, float]:
+    found = summary(column)
+    return {"median_us": max(found["median"] - probe, 0.0) / 1e3, "mad_us": found["mad"] / 1e3}
