@@ -1,0 +1,163 @@
+"""Scalar code for single elements of a kernel's values, pulled from the bindings through index maps.
+
+Nothing is materialised between two ops of a kernel: whoever needs an element asks for it at its index, the index maps
+on the way are composed, and elementwise bodies are emitted where they are needed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from xdsl.dialects import arith
+from xdsl.ir import Block, SSAValue
+
+from tstorch.dialects import loop
+from tstorch.dialects.indexing import Index, as_index, linearize
+from tstorch.dialects.loop import Constraint, NestBuilder
+from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp, PrimOp, Source
+from tstorch.dialects.prim.generator import ConstantOp, IotaOp, constant_value
+from tstorch.passes.convert.kernel_to_loop.nest import number, number_attribute, registers_of, serving, shape_of
+
+Indices = Sequence[Index]
+Known = Callable[[Indices], SSAValue]
+
+
+class Emitter:
+    """Emits the elements of a kernel's values. `known` holds what loops have computed: accumulators, row sums."""
+
+    def __init__(self, build: NestBuilder, memory: Mapping[SSAValue, SSAValue]) -> None:
+        self.build = build
+        self.memory = memory
+        self.known: dict[SSAValue, Known] = {}
+        self._emitted: dict[Block, dict[tuple, SSAValue]] = {}
+
+    def at(self, value: SSAValue, index: Indices, mask: Sequence[Constraint] = ()) -> SSAValue:
+        """The element of `value` at `index`, as a scalar.
+
+        Where a constraint of `mask` fails no memory is read and the element is anything: 0 if it comes from memory.
+        """
+        key = (value, tuple(index), tuple(mask))
+        if (found := self._lookup(key)) is None:
+            found = self._emit(value, index, mask)
+            self._emitted.setdefault(self._block, {})[key] = found
+        return found
+
+    def at_or(self, value: SSAValue, index: Indices, mask: Sequence[Constraint], fill: float) -> SSAValue:
+        """The element where the mask holds, else the number `fill`."""
+        mask = unsettled(mask)
+        if not mask:
+            return self.at(value, index)
+        if value in self.memory and value not in self.known:
+            return self._load(value, index, mask, fill)
+        owner = value.owner
+        if isinstance(owner, IndexMapOp) and (source := only_source(owner, index)) is not None:
+            return self.at_or(owner.operands[source.operand], source.index, mask, fill)
+        return self._choose(mask, self.at(value, index, mask), number(self.build, fill, registers_of(value)))
+
+    def at_source(self, op: PrimOp, source: Source, fill: float) -> SSAValue:
+        """The operand's element that a source names, else `fill`."""
+        return self.at_or(op.operands[source.operand], source.index, source.mask, fill)
+
+    @property
+    def _block(self) -> Block:
+        return self.build.insertion_point.block
+
+    def _lookup(self, key: tuple) -> SSAValue | None:
+        """What was emitted for the key in this block or one around it."""
+        block: Block | None = self._block
+        while block is not None:
+            if (found := self._emitted.get(block, {}).get(key)) is not None:
+                return found
+            block = block.parent_block()
+        return None
+
+    def _emit(self, value: SSAValue, index: Indices, mask: Sequence[Constraint]) -> SSAValue:
+        if (known := self.known.get(value)) is not None:
+            return known(index)
+        owner = value.owner
+        if isinstance(owner, Block):
+            return self._load(value, index, unsettled(mask), 0)
+        with serving(self.build, owner):
+            match owner:
+                case ElementwiseOp():
+                    operands = [self.at(operand, index, mask) for operand in owner.operands]
+                    return owner.scalar_body(operands, self.build)
+                case IndexMapOp():
+                    return self._moved(owner, index, mask)
+                case ConstantOp():
+                    return self._constant(owner, index)
+                case IotaOp():
+                    return self._ramp(owner, index)
+                case _ if False:
+                    return self._gathered(owner, index, mask)
+        raise TypeError(f"'{owner.name}' has no element of its own; its kind needs a loop nest around it")
+
+    def _load(self, value: SSAValue, index: Indices, mask: Sequence[Constraint], fill: float) -> SSAValue:
+        memory = self.memory[value]
+        other = number_attribute(fill, registers_of(value)) if mask and fill else None
+        return self.build.insert(loop.LoadOp(memory, index, mask, other)).result
+
+    def _choose(self, mask: Sequence[Constraint], then: SSAValue, otherwise: SSAValue) -> SSAValue:
+        condition = self.build.insert(loop.WithinOp(mask)).result
+        return self.build.insert(loop.SelectOp(condition, then, otherwise)).result
+
+    def _moved(self, op: IndexMapOp, index: Indices, mask: Sequence[Constraint]) -> SSAValue:
+        """The first source whose mask holds; the last one's always does where none before it did."""
+        *others, last = op.sources(index)
+        if len(others) == 1 and not mask and (filler := constant_value(op.operands[last.operand])) is not None:
+            return self.at_source(op, others[0], filler.ravel()[0].item())
+        result = self.at(op.operands[last.operand], last.index, [*mask, *unsettled(last.mask)])
+        for source in reversed(others):
+            where = unsettled(source.mask)
+            element = self.at(op.operands[source.operand], source.index, [*mask, *where])
+            result = self._choose(where, element, result) if where else element
+        return result
+
+    def _constant(self, op: ConstantOp, index: Indices) -> SSAValue:
+        """The number itself, or a choice between the few numbers of a table."""
+        type = registers_of(op.result)
+        numbers = op.value.get_values()
+        if op.value.is_splat():
+            return number(self.build, numbers[0], type)
+        position = linearize(index, shape_of(op.result))
+        result = number(self.build, numbers[-1], type)
+        for place, each in enumerate(numbers[:-1]):
+            result = self._choose([(position - place, 1)], number(self.build, each, type), result)
+        return result
+
+    def _ramp(self, op: IotaOp, index: Indices) -> SSAValue:
+        type = registers_of(op.result)
+        counted = self.build.insert(loop.IndexValueOp(index[op.dimension.value.data])).result
+        return counted if counted.type == type else self.build.insert(loop.CastOp(counted, type)).result
+
+    def _gathered(self, op: "GatherOp", index: Indices, mask: Sequence[Constraint]) -> SSAValue:
+        """The operand's element at a start that the indices hold, clamped so that the slice fits."""
+
+        def start(at: Indices, highest: int) -> Index:
+            if highest == 0:
+                return Index()
+            held = self.at(op.operands[1], at, mask)
+            return self._bounded(held, highest)
+
+        return self.at(op.operands[0], op.operand_index(index, start), mask)
+
+    def _bounded(self, value: SSAValue, highest: int) -> Index:
+        """An integer as an index, clamped to 0..highest."""
+        type = value.type
+        low, high = (number(self.build, bound, type) for bound in (0, highest))
+        if type == loop.ui32:
+            clamped = self.build.insert(arith.MinUIOp(value, high)).result
+        else:
+            raised = self.build.insert(arith.MaxSIOp(value, low)).result
+            clamped = self.build.insert(arith.MinSIOp(raised, high)).result
+        position = self.build.insert(loop.ToIndexOp(clamped, highest + 1)).result
+        return loop.dim_of(position)
+
+
+def unsettled(mask: Sequence[Constraint]) -> list[Constraint]:
+    """The constraints that do not always hold."""
+    return [(as_index(e), bound) for e, bound in mask if not as_index(e).is_within(bound)]
+
+
+def only_source(op: IndexMapOp, index: Indices) -> Source | None:
+    """The one operand element that the result's is, whatever the index; None where it depends."""
+    sources = op.sources(index)
+    return sources[0] if len(sources) == 1 and not unsettled(sources[0].mask) else None

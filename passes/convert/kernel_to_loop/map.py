@@ -1,0 +1,24 @@
+"""One element, or a few along the last dimension, for each invocation."""
+
+from math import ceil
+
+from tstorch.dialects import flow, loop
+from tstorch.dialects.loop import Id
+from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, convert
+from tstorch.passes.convert.kernel_to_loop.nest import Ids, flat_group, loops, shape_of, size_of, split, spread
+
+
+def convert_map(kernel: flow.KernelOp, schedule: flow.ScheduleAttr) -> loop.KernelOp:
+    """Invocation number i handles elements i*vector .. i*vector + vector - 1 of each result, in row-major order."""
+    vector, threads = schedule.vector, schedule.workgroup[0]
+    largest = max(size_of(value) for value in kernel.yielded)
+    grid = Grid(spread(ceil(largest / (vector * threads))), (threads, 1, 1))
+
+    def body(frame: Frame, ids: Ids) -> None:
+        first = (flat_group(ids, grid.groups) * threads + ids[Id.LID_X]) * vector
+        with loops(frame.build, [vector], unroll=True) as [lane]:
+            position = first + lane
+            for number, value in enumerate(kernel.yielded):
+                frame.store(number, split(position, shape_of(value)), [(position, size_of(value))])
+
+    return convert(kernel, grid, body)

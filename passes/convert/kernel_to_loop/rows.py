@@ -1,0 +1,126 @@
+"""Row after row: reductions over the same elements, and what is made of each row with their results.
+
+Softmax, layer norm and group norm are such kernels: one pass over the row for each reduction, one for what follows.
+"""
+
+from collections.abc import Sequence
+from math import ceil, prod
+
+from xdsl.ir import SSAValue
+
+from tstorch.dialects import flow, loop
+from tstorch.dialects.indexing import Index
+from tstorch.dialects.loop import Id
+from tstorch.dialects.prim.reduction import ReduceOp
+from tstorch.dialects.prim.types import ints
+from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, convert, spread_indices
+from tstorch.passes.convert.kernel_to_loop.nest import (
+    Ids,
+    flat_group,
+    load,
+    number,
+    private,
+    registers_of,
+    serving,
+    shape_of,
+    size_of,
+    split,
+    spread,
+    steps,
+    store,
+)
+from tstorch.passes.convert.kernel_to_loop.terms import combine, reduced_element, start_of
+
+Indices = Sequence[Index]
+
+
+def convert_rows(kernel: flow.KernelOp, schedule: flow.ScheduleAttr) -> loop.KernelOp:
+    """`threads` invocations share a row, `workgroup[1]` rows a workgroup; each handles every threads-th element."""
+    reductions = [op for op in kernel.ops if isinstance(op, ReduceOp)]
+    threads, together = schedule.threads, schedule.workgroup[1]
+    rows = size_of(reductions[0].result)
+    grid = Grid(spread(ceil(rows / together)), (threads, together, 1))
+
+    def body(frame: Frame, ids: Ids) -> None:
+        row = flat_group(ids, grid.groups) * together + ids[Id.LID_Y]
+        nest = _Rows(frame, row, ids[Id.LID_X], threads)
+        for reduction in reductions:
+            nest.reduce(reduction)
+        nest.finish(reductions, rows)
+
+    return convert(kernel, grid, body)
+
+
+class _Rows:
+    """The code of one invocation: its part of one row."""
+
+    def __init__(self, frame: Frame, row: Index, thread: Index, threads: int) -> None:
+        self.frame = frame
+        self.build = frame.build
+        self.row = row
+        self.thread = thread
+        self.threads = threads
+
+    def reduce(self, op: ReduceOp) -> None:
+        """Adds up one row; all invocations get the sum."""
+        build, emit, type = self.build, self.frame.emit, registers_of(op.result)
+        length = _length(op)
+        with serving(build, op):
+            total = private(build, [1], type)
+            store(build, number(build, start_of(op), type), total, Index())
+            with steps(build, length, self.threads) as first:
+                position = first + self.thread
+                source = reduced_element(op, self._row_of(op), _inside(op, position))
+                element = emit.at_or(op.operand, source.index, [(position, length)], start_of(op))
+                store(build, combine(op, emit, load(build, total, Index()), element), total, Index())
+            result = load(build, total, Index())
+            if self.threads > 1:
+                kind = loop.ReduceKind(op.kind.data.value)
+                result = build.insert(loop.ReduceWorkgroupOp(kind, result, [Id.LID_X])).result
+        emit.known[op.result] = lambda _: result
+
+    def finish(self, reductions: Sequence[ReduceOp], rows: int) -> None:
+        """Stores what has one element a row, then what has the whole row."""
+        last, length = reductions[-1], _length(reductions[-1])
+        of_row = spread_indices(self.frame.kernel, {op.result: self._row_of(op) for op in reductions})
+        in_range = (self.row, rows)
+        whole: list[int] = []
+        for place, value in enumerate(self.frame.kernel.yielded):
+            if value in of_row:
+                self.frame.store(place, of_row[value], [in_range, (self.thread, 1)])
+            else:
+                whole.append(place)
+        if not whole:
+            return
+        with steps(self.build, length, self.threads) as first:
+            position = first + self.thread
+            seeds = {
+                op.operand: reduced_element(op, self._row_of(op), _inside(op, position)).index for op in reductions
+            }
+            where = spread_indices(self.frame.kernel, seeds)
+            for place in whole:
+                value = self.frame.kernel.yielded[place]
+                index = where.get(value) or self._like(last, value, position)
+                self.frame.store(place, index, [in_range, (position, length)])
+
+    def _row_of(self, op: ReduceOp) -> list[Index]:
+        return split(self.row, shape_of(op.result))
+
+    def _like(self, op: ReduceOp, value: SSAValue, position: Index) -> Indices:
+        """The element of a result of the operand's shape that no chain of ops ties to it (a broadcast sum)."""
+        if shape_of(value) != shape_of(op.operand):
+            name = self.frame.kernel.sym_name.data
+            raise TypeError(f"a result of kernel @{name} has shape {shape_of(value)}, its rows {shape_of(op.operand)}")
+        return reduced_element(op, self._row_of(op), _inside(op, position)).index
+
+
+def _length(op: ReduceOp) -> int:
+    return prod(_reduced_shape(op))
+
+
+def _reduced_shape(op: ReduceOp) -> list[int]:
+    return [shape_of(op.operand)[axis] for axis in ints(op.dimensions)]
+
+
+def _inside(op: ReduceOp, position: Index) -> list[Index]:
+    return split(position, _reduced_shape(op))
