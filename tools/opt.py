@@ -1,6 +1,7 @@
 """tstorch-opt: compiles a model or IR text up to any level, runs passes on it, and prints the result."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from itertools import accumulate
@@ -100,7 +101,7 @@ class _Opt:
         if source is not None and source.endswith(".onnx"):
             return [(None, 0)]
         text = sys.stdin.read() if source in (None, "-") else _read(source)
-        parts = text.split(SPLIT) if self.options.split_input_file else [text]
+        parts = re.split(f"(?m)^{SPLIT}$", text) if self.options.split_input_file else [text]
         offsets = accumulate((part.count("\n") for part in parts[:-1]), initial=0)
         return list(zip(parts, offsets, strict=True))
 

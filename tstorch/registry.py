@@ -23,15 +23,21 @@ DIALECTS: Mapping[str, str] = {
     # ours
     "buf": "tstorch.dialects.buf:Buf",
     "flow": "tstorch.dialects.flow:Flow",
+    "loop": "tstorch.dialects.loop:Loop",
     "onnx": "tstorch.dialects.onnx:Onnx",
+    "prim": "tstorch.dialects.prim.dialect:Prim",
     "trace": "tstorch.dialects.trace:Trace",
 }
 
 PASSES: Mapping[str, str] = {
     "annotate-trace": "tstorch.passes.trace.annotate_trace:AnnotateTracePass",
+    "apply-rules": "tstorch.passes.fusion.apply_rules:ApplyRulesPass",
     "canonicalize": "tstorch.passes.simplify.canonicalize:CanonicalizePass",
+    "convert-flow-to-buf": "tstorch.passes.buffers.convert_flow_to_buf:ConvertFlowToBufPass",
+    "convert-kernel-to-loop": "tstorch.passes.convert.convert_kernel_to_loop:ConvertKernelToLoopPass",
     "cse": "tstorch.passes.simplify.cse:CsePass",
     "dce": "tstorch.passes.simplify.dce:DcePass",
+    "form-dispatch-regions": "tstorch.passes.fusion.form_dispatch_regions:FormDispatchRegionsPass",
     "verify-level": "tstorch.passes.verify_level:VerifyLevelPass",
 }
 

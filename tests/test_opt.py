@@ -1,0 +1,134 @@
+"""Tests of tstorch-opt as a program: exit codes, what goes where, reproducers, cost of --help."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+
+from tstorch.passes.simplify.dce import DcePass
+from tstorch.tools import opt
+
+NEGATION = """func.func @f(%x: f32) -> f32 {
+  %a = arith.negf %x : f32
+  %b = arith.negf %x : f32
+  func.return %a : f32
+}
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.mlir").write_text(NEGATION)
+    return "f.mlir"
+
+
+def test_success_is_0_and_stdout_holds_the_result_alone(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert opt.main([source, "-p", "cse,dce", "--time-passes", "--print-ir-after-all", "--remarks"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("builtin.module")
+    assert out.count("arith.negf") == 1
+    assert "IR after cse" in err
+    assert "ms  total" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["missing.mlir"], 1, "error: cannot read 'missing.mlir': No such file or directory"),
+        (["f.mlir", "--target", "toaster"], 1, "error: target 'toaster' is neither"),
+        (["f.mlir", "--rules", "missing.rules"], 1, "error: cannot read the rules 'missing.rules'"),
+        (["f.mlir", "--compile-to", "flow"], 1, "error: the module does not say its level"),
+        (["f.mlir", "-o", "no/such/folder/out.mlir"], 1, "error: cannot write"),
+        (["f.mlir", "-p", "no-such-pass"], 2, "error: unknown pass 'no-such-pass'"),
+        (["f.mlir", "-p", "verify-level{leve=prim}"], 2, "error: pass verify-level: "),
+        (["f.mlir", "-p", "cse{"], 2, "error: Error parsing pass pipeline"),
+        (["f.mlir", "--dim", "batch"], 2, "error: --dim batch: expected NAME=N"),
+        (["f.mlir", "--dim", "batch=1"], 2, "error: --dim binds dimensions of a model"),
+    ],
+)
+def test_each_mistake_is_one_message_and_its_code(
+    source: str, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    assert opt.main(arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(message)
+    assert "Traceback" not in err
+
+
+def test_an_unknown_flag_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        opt.main(["--no-such-flag"])
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_ir_that_does_not_parse_or_verify_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.mlir").write_text("func.func @f() { %a = arith.negf %b : f32 }")
+    assert opt.main([str(tmp_path / "bad.mlir")]) == 1
+    assert "bad.mlir:1:" in capsys.readouterr().err
+    (tmp_path / "late.mlir").write_text(
+        "func.func @f() { %a = arith.negf %b : f32 %b = arith.negf %a : f32 func.return }"
+    )
+    assert opt.main([str(tmp_path / "late.mlir")]) == 1
+    assert "defined by 'arith.negf' later" in capsys.readouterr().err
+
+
+def test_a_bug_is_3_and_the_command_it_prints_replays_it(
+    source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: object, ctx: Context, module: ModuleOp) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(DcePass, "apply", fail)
+    assert opt.main([source, "-p", "cse,dce,canonicalize"]) == 3
+    err = capsys.readouterr().err
+    assert "error: internal error in pass dce: KeyError: 'oops'" in err
+    command = shlex.split(err.strip().splitlines()[-1])
+    assert command[0] == "tstorch-opt"
+    assert command[-2:] == ["-p", "dce,canonicalize"]
+    text = Path(command[1]).read_text()
+    assert text.count("arith.negf") == 1, "the IR before the failing pass, not the input"
+    assert opt.main(command[1:]) == 3
+    monkeypatch.undo()
+    capsys.readouterr()
+
+
+def test_a_pass_that_breaks_the_ir_is_a_bug_of_the_pass(
+    source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def self_loop(self: object, ctx: Context, module: ModuleOp) -> None:
+        for op in module.walk():
+            if op.operands and op.results:
+                op.operands[0] = op.results[0]
+
+    monkeypatch.setattr(DcePass, "apply", self_loop)
+    assert opt.main([source, "-p", "dce", "--verify-each"]) == 3
+    assert "invalid IR after pass dce" in capsys.readouterr().err
+
+
+def test_output_goes_to_a_file_whole_or_not_at_all(source: str, tmp_path: Path) -> None:
+    assert opt.main([source, "-p", "dce", "-o", "out.mlir"]) == 0
+    assert "arith.negf" in (tmp_path / "out.mlir").read_text()
+    assert opt.main([source, "-p", "verify-level{level=prim}", "-o", "bad.mlir"]) == 1
+    assert not (tmp_path / "bad.mlir").exists()
+
+
+def test_dumps_are_numbered_and_only_of_passes_that_changed_something(source: str, tmp_path: Path) -> None:
+    assert opt.main([source, "-p", "canonicalize,cse,dce,cse", "--dump-dir", "dumps"]) == 0
+    assert sorted(path.name for path in (tmp_path / "dumps").iterdir()) == ["02-module.after-cse.mlir"]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom tstorch.tools import opt\n"
+        "try: opt.main(['--help'])\nexcept SystemExit: pass\n"
+        "sys.exit(' '.join({'numpy', 'lark', 'onnx', 'wgpu'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == "" or done.stderr == "\n", f"--help imports {done.stderr}"
+    assert "--compile-to" in done.stdout

@@ -1,0 +1,117 @@
+"""Tests of plugins: the example package installed for real, and the ways in which one can be broken."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tstorch.diagnostics import DiagnosticError, UsageError
+from tstorch.levels import Level
+from tstorch.pipeline import hook_points, plan
+from tstorch.plugins import Extensions
+from tstorch.registry import pass_class
+from tstorch.testing import assert_documented, run
+from tstorch.tools import opt
+
+EXAMPLE = Path(__file__).parent / "example_plugin"
+NEGATED_TWICE = """
+func.func @f(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %a = prim.neg %x : tensor<4xf32>
+  %b = prim.neg %a : tensor<4xf32>
+  func.return %b : tensor<4xf32>
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example plugin, installed by pip into a folder of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    source = tmp_path_factory.mktemp("source") / "plugin"
+    shutil.copytree(EXAMPLE, source)
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--target", str(folder), str(source)], check=True)
+    return folder
+
+
+@pytest.fixture
+def acme(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Extensions]:
+    monkeypatch.syspath_prepend(str(site))
+    yield Extensions.load()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "acme_tstorch"]:
+        del sys.modules[name]
+
+
+def fake(folder: Path, name: str, entry: str, module: str) -> None:
+    """Writes a distribution with one entry point, as pip would leave it."""
+    info = folder / f"{name}-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[tstorch.plugins]\n{name} = {entry}\n")
+    (folder / f"{name}_module.py").write_text(module)
+
+
+def test_an_installed_pass_runs_keeps_its_promise_and_is_listed(
+    acme: Extensions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not acme.broken
+    module = run("acme-merge-negations", NEGATED_TWICE, acme)
+    assert "prim.neg" not in str(module)
+    assert_documented(pass_class("acme-merge-negations", acme), acme)
+    assert opt.main(["--list-passes"]) == 0
+    assert "acme-merge-negations" in (listed := capsys.readouterr().out)
+    assert "plugin acme" in listed
+
+
+def test_hooks_place_a_plugins_passes(acme: Extensions) -> None:
+    assert set(acme.plugins[0].hooks) <= set(hook_points())
+    with_plugin = plan(Level.ONNX, Level.PRIM, extensions=acme)
+    assert with_plugin == [*plan(Level.ONNX, Level.PRIM), "acme-merge-negations"]
+    assert plan(Level.ONNX, Level.PRIM, extensions=acme, without=["acme-merge-negations"]) == with_plugin[:-1]
+
+
+def test_no_plugins_ignores_them(acme: Extensions, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "f.mlir").write_text(NEGATED_TWICE)
+    arguments = [str(tmp_path / "f.mlir"), "-p", "acme-merge-negations"]
+    assert opt.main(arguments) == 0
+    assert opt.main([*arguments, "--no-plugins"]) == 2
+    assert "unknown pass 'acme-merge-negations'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("entry", "module", "error"),
+    [
+        ("broken_module:PLUGIN", "raise RuntimeError('no luck')", "RuntimeError: no luck"),
+        ("broken_module:PLUGIN", "PLUGIN = 3", "broken_module:PLUGIN is int; expected a Plugin"),
+        ("missing_module:PLUGIN", "", "ModuleNotFoundError: No module named 'missing_module'"),
+    ],
+)
+def test_a_broken_plugin_tells_its_own_error_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, module: str, error: str
+) -> None:
+    fake(tmp_path, "broken", entry, module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "broken_module", raising=False)
+    extensions = Extensions.load()
+    (broken,) = extensions.broken
+    assert str(broken) == f"plugin 'broken' (broken 0.1) failed to load: {error}"
+    assert pass_class("dce", extensions).name == "dce", "what is not broken works on"
+    with pytest.raises(UsageError, match=f"unknown pass 'broken-pass'; .*; plugin 'broken' .*{error.split(':')[0]}"):
+        pass_class("broken-pass", extensions)
+
+
+def test_a_pass_that_cannot_be_imported_names_its_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from tstorch.plugins import Plugin\nPLUGIN = Plugin('half', passes={'half-pass': 'nowhere:Pass'})\n"
+    fake(tmp_path, "half", "half_module:PLUGIN", text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(DiagnosticError, match="plugin 'half': cannot load nowhere:Pass: ModuleNotFoundError"):
+        pass_class("half-pass", Extensions.load())
+
+
+def test_a_plugin_cannot_take_over_our_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from tstorch.plugins import Plugin\nPLUGIN = Plugin('thief', passes={'dce': 'nowhere:Pass'})\n"
+    fake(tmp_path, "thief", "thief_module:PLUGIN", text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert pass_class("dce", Extensions.load()).__module__ == "tstorch.passes.simplify.dce"
