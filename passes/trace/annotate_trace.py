@@ -119,6 +119,7 @@ class _Annotator:
 
 def _joined(module: ModuleOp, trace: Trace, file: str) -> Iterator[tuple[Operation, Record]]:
     """Each dispatch op with its record: by id where the op has one, else the n-th launch of a kernel is the n-th."""
+    joined = 0
     by_id = {record["id"]: record for record in trace.dispatches}
     waiting = defaultdict[str, list[Record]](list)
     for record in trace.dispatches:
@@ -135,7 +136,13 @@ def _joined(module: ModuleOp, trace: Trace, file: str) -> Iterator[tuple[Operati
                 f"trace {file} does not belong to this IR: it has no such dispatch of @{name} "
                 f"(for {', '.join(node_ids(op)) or 'unnamed nodes'}); the passes differ: compile as the trace's run did"
             )
+        joined += 1
         yield op, record
+    if joined != len(trace.dispatches):
+        raise TraceError(
+            f"trace {file} does not belong to this IR: it has {len(trace.dispatches)} dispatches, the IR {joined}; "
+            "the passes differ: compile as the trace's run did"
+        )
 
 
 def _same_nodes(op: Operation, record: Record) -> bool:
