@@ -174,6 +174,10 @@ class WindowOp(PrimOp):
 class ContractionOp(PrimOp):
     """Sums products of two operands' elements: what an implicit matrix product computes."""
 
+    @abstractmethod
+    def product(self) -> Product:
+        """The loops of the product, and where their indices land in the operands and the result."""
+
 
 class IndexedOp(PrimOp):
     """Reads or writes at positions that another operand holds."""

@@ -13,6 +13,7 @@ from xdsl.irdl import base, irdl_op_definition, operand_def, prop_def, result_de
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.base import Array, ContractionOp, Cotangents, Gradients, Properties, elements
+from tstorch.dialects.prim.product import ConvProduct, DotProduct, Product
 from tstorch.dialects.prim.reduction import spread_array, window_view, windows
 from tstorch.dialects.prim.sample import Sample
 from tstorch.dialects.prim.shape import TransposeOp, inverse, require, shape_of
@@ -92,6 +93,10 @@ class DotGeneralOp(ContractionOp):
         lists = tuple(ints(self.properties[key]) for key in _LISTS)
         ranks = len(shape_of(self.lhs)), len(shape_of(self.rhs))
         return (*lists, *(free(rank, lists[side], lists[2 + side]) for side, rank in enumerate(ranks)))
+
+    def product(self) -> Product:
+        lists = (ints(self.properties[key]) for key in _LISTS)
+        return DotProduct.of(shape_of(self.lhs), shape_of(self.rhs), *lists)
 
     def reference(self, x: Array, y: Array) -> Sequence[Array]:
         lhs_batch, rhs_batch, lhs_contract, rhs_contract, lhs_free, rhs_free = self.dimensions()
@@ -246,6 +251,31 @@ class ConvOp(ContractionOp):
             numbers = strides[axis], low[axis], high[axis], dilation[axis], spread[axis]
             result[letter] = windows(x[letter], w[letter], *numbers)
         return [tensor([result[letter] for letter in layouts[2]], lhs.element_type)]
+
+    def product(self) -> Product:
+        strides, low, _, spread, dilation = (ints(self.properties[key]) for key in _NUMBERS)
+        kernel = sizes(shape_of(self.rhs), self.kernel_layout.data)
+        result = sizes(shape_of(self.result), self.output_layout.data)
+        groups = integer(self.feature_group_count) * integer(self.batch_group_count)
+        spatial = self.spatial()
+        taps = tuple(kernel[letter] for letter in spatial)
+        return ConvProduct(
+            groups=(groups,),
+            rows=(result["N"], *(result[letter] for letter in spatial)),
+            columns=(kernel["O"] // groups,),
+            steps=(*taps, kernel["I"]),
+            input_shape=shape_of(self.lhs),
+            input_layout=self.input_layout.data,
+            kernel_layout=self.kernel_layout.data,
+            output_layout=self.output_layout.data,
+            strides=strides,
+            padding_low=low,
+            lhs_dilation=spread,
+            rhs_dilation=dilation,
+            kernel_spatial=taps,
+            batch_grouped=integer(self.batch_group_count) > 1,
+            reverse_window=bool(self.reverse_window.value.data),
+        )
 
     def reference(self, x: Array, w: Array) -> Sequence[Array]:
         strides, low, high, spread, dilation = (ints(self.properties[key]) for key in _NUMBERS)

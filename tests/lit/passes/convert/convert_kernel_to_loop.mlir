@@ -1,0 +1,70 @@
+// RUN: tstorch-opt %s -p convert-kernel-to-loop --print-debuginfo | filecheck %s
+
+// Tests that index maps become indices of one load, and that every op keeps its local index.
+// CHECK-LABEL: loop.kernel @transposed
+// CHECK:       %[[V:.*]] = loop.load %{{.*}}[%[[T:.*]] mod 3, %[[T]] floordiv 3] : memref<3x4xf32> -> f32 loc("0")
+// CHECK-NEXT:  %[[E:.*]] = math.exp %[[V]] : f32 loc("1")
+// CHECK-NEXT:  loop.store %[[E]]
+flow.kernel @transposed(%x: tensor<3x4xf32>) -> (tensor<4x3xf32>) attributes {
+    schedule = #flow.schedule<map, {workgroup = array<i64: 12, 1, 1>}>} {
+  %t = prim.transpose %x, permutation = [1, 0] : tensor<3x4xf32> -> tensor<4x3xf32> loc("0")
+  %e = prim.exp %t : tensor<4x3xf32> loc("1")
+  flow.yield %e : tensor<4x3xf32>
+}
+
+// Tests that a pad becomes the number that a masked load gives where it reads nothing.
+// CHECK-LABEL: loop.kernel @padded
+// CHECK:       loop.load %{{.*}}[%[[I:.*]] - 1] where (%[[I]] - 1 < 6) else 2.000000e+00 : f32 : memref<6xf32> -> f32
+flow.kernel @padded(%x: tensor<6xf32>) -> (tensor<8xf32>) attributes {
+    schedule = #flow.schedule<map, {workgroup = array<i64: 8, 1, 1>}>} {
+  %two = prim.constant dense<2.0> : tensor<f32> loc("0")
+  %p = prim.pad %x, %two, low = [1], high = [1], interior = [0] : tensor<6xf32>, tensor<f32> -> tensor<8xf32> loc("1")
+  flow.yield %p : tensor<8xf32>
+}
+
+// Tests that a contraction multiplies a tile of registers and that its epilogue sees each sum once.
+// CHECK-LABEL: loop.kernel @product
+// CHECK:       %[[SUMS:.*]] = loop.alloc private : memref<2x4xf32> loc("0")
+// CHECK:       loop.for %[[K:.*]] < 16 step 4
+// CHECK:       math.fma
+// CHECK:       %[[SUM:.*]] = loop.load %[[SUMS]]
+// CHECK:       %[[BIAS:.*]] = loop.load
+// CHECK:       arith.addf %[[SUM]], %[[BIAS]] : f32 loc("2")
+flow.kernel @product(%a: tensor<8x16xf32>, %b: tensor<16x8xf32>, %c: tensor<8xf32>) -> (tensor<8x8xf32>) attributes {
+    schedule = #flow.schedule<contraction, {tile = array<i64: 2, 4>, workgroup = array<i64: 2, 4, 1>, k_step = 4 : i64}>} {
+  %d = prim.dot_general %a, %b, batch = [] x [], contract = [1] x [0] : tensor<8x16xf32>, tensor<16x8xf32> -> tensor<8x8xf32> loc("0")
+  %w = prim.broadcast_in_dim %c, shape = [8, 8], dimensions = [1] : tensor<8xf32> -> tensor<8x8xf32> loc("1")
+  %s = prim.add %d, %w : tensor<8x8xf32> loc("2")
+  flow.yield %s : tensor<8x8xf32>
+}
+
+// Tests that a row's reductions are finished before what follows them, over all invocations of the row.
+// CHECK-LABEL: loop.kernel @softmax
+// CHECK:       %[[MAX:.*]] = loop.reduce_workgroup max
+// CHECK:       math.exp
+// CHECK:       loop.within
+// CHECK:       %[[SUM:.*]] = loop.reduce_workgroup add
+// CHECK:       arith.subf %{{.*}}, %[[MAX]]
+// CHECK:       arith.divf %{{.*}}, %[[SUM]] : f32 loc("6")
+flow.kernel @softmax(%x: tensor<4x10xf32>) -> (tensor<4x10xf32>) attributes {
+    schedule = #flow.schedule<row_reduction, {threads = 8 : i64, workgroup = array<i64: 8, 2, 1>}>} {
+  %m = prim.reduce max %x, dimensions = [1] : tensor<4x10xf32> -> tensor<4xf32> loc("0")
+  %b = prim.broadcast_in_dim %m, shape = [4, 10], dimensions = [0] : tensor<4xf32> -> tensor<4x10xf32> loc("1")
+  %d = prim.sub %x, %b : tensor<4x10xf32> loc("2")
+  %e = prim.exp %d : tensor<4x10xf32> loc("3")
+  %s = prim.reduce add %e, dimensions = [1] : tensor<4x10xf32> -> tensor<4xf32> loc("4")
+  %c = prim.broadcast_in_dim %s, shape = [4, 10], dimensions = [0] : tensor<4xf32> -> tensor<4x10xf32> loc("5")
+  %q = prim.div %e, %c : tensor<4x10xf32> loc("6")
+  flow.yield %q : tensor<4x10xf32>
+}
+
+// Tests that a window starts from the number that changes nothing, and reads it in the padding.
+// CHECK-LABEL: loop.kernel @pool
+// CHECK:       loop.for %{{.*}} < 3
+// CHECK:       loop.load %{{.*}} where (%{{.*}} < 6) else 0xff800000 : f32
+// CHECK:       arith.maximumf
+flow.kernel @pool(%x: tensor<6xf32>) -> (tensor<3xf32>) attributes {
+    schedule = #flow.schedule<window, {workgroup = array<i64: 4, 1, 1>}>} {
+  %p = prim.reduce_window max %x, window = [3], strides = [2], padding_low = [1], padding_high = [0], window_dilation = [1], base_dilation = [1] : tensor<6xf32> -> tensor<3xf32> loc("0")
+  flow.yield %p : tensor<3xf32>
+}
