@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, ClassVar
 
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, defs
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, defs
+from onnx.helper import make_node, make_tensor_type_proto
 from onnx.numpy_helper import to_array
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -34,30 +35,13 @@ from xdsl.dialects.builtin import (
     i32,
     i64,
 )
-from xdsl.ir import (
-    Attribute,
-    Dialect,
-    Operation,
-    ParametrizedAttribute,
-    Region,
-    SSAValue,
-    TypeAttribute,
-)
-from xdsl.irdl import (
-    AnyAttr,
-    IRDLOperation,
-    irdl_attr_definition,
-    irdl_op_definition,
-    opt_prop_def,
-    result_def,
-    traits_def,
-    var_operand_def,
-)
-from xdsl.parser import AttrParser, Parser, UnresolvedOperand
+from xdsl.ir import Attribute, Dialect, Operation, SSAValue
+from xdsl.irdl import traits_def
+from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.printer import Printer
-from xdsl.traits import IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
+from tstorch.dialects.onnx_values import AnyType, InitializerOp, StringType, TensorWeightAttr, WeightAttr, YieldOp
 from tstorch.dialects.prim.types import ui8, ui16, ui32, ui64
 from tstorch.dialects.prim.values import ValuesAttr
 
@@ -67,6 +51,7 @@ __all__ = [
     "OPSET",
     "AnyType",
     "AttributeProto",
+    "FunctionProto",
     "GraphProto",
     "InitializerOp",
     "NodeOp",
@@ -78,6 +63,7 @@ __all__ = [
     "WeightAttr",
     "YieldOp",
     "find_schema",
+    "function_body",
     "known_domains",
     "node_class",
     "plain",
@@ -88,20 +74,6 @@ OPSET = "onnx.opset"
 DEFAULT_DOMAIN = "ai.onnx"
 
 
-@irdl_attr_definition
-class AnyType(ParametrizedAttribute, TypeAttribute):
-    """The type of a value of which the file states none."""
-
-    name = "onnx.any"
-
-
-@irdl_attr_definition
-class StringType(ParametrizedAttribute, TypeAttribute):
-    """The element type of a tensor of strings: it can be imported and shown, not computed with."""
-
-    name = "onnx.string"
-
-
 ELEMENT_TYPES: Mapping[int, Attribute] = {
     TensorProto.FLOAT: f32, TensorProto.FLOAT16: f16, TensorProto.DOUBLE: f64, TensorProto.BFLOAT16: bf16,
     TensorProto.INT8: i8, TensorProto.INT16: i16, TensorProto.INT32: i32, TensorProto.INT64: i64,
@@ -109,114 +81,6 @@ ELEMENT_TYPES: Mapping[int, Attribute] = {
     TensorProto.BOOL: i1, TensorProto.STRING: StringType(),
 }  # fmt: skip
 """ONNX's element type numbers and ours."""
-
-
-@irdl_attr_definition
-class WeightAttr(ParametrizedAttribute):
-    """A tensor whose bytes stay in a file: the model's base name, a key unique in it, sha256 of the raw bytes."""
-
-    name = "onnx.weight"
-    file: StringAttr
-    key: StringAttr
-    digest: StringAttr
-
-    @classmethod
-    def get(cls, file: str, key: str, digest: str) -> WeightAttr:
-        """The reference to `key` in `file`."""
-        return cls(StringAttr(file), StringAttr(key), StringAttr(digest))
-
-    def print_parameters(self, printer: Printer) -> None:
-        with printer.in_angle_brackets():
-            printer.print_list((self.file, self.key, self.digest), printer.print_attribute)
-
-    @classmethod
-    def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
-        with parser.in_angle_brackets():
-            file = parser.parse_str_literal()
-            parser.parse_punctuation(",")
-            key = parser.parse_str_literal()
-            parser.parse_punctuation(",")
-            return [StringAttr(file), StringAttr(key), StringAttr(parser.parse_str_literal())]
-
-
-@irdl_attr_definition
-class TensorWeightAttr(ParametrizedAttribute):
-    """A tensor attribute of a node that is too large to stand in the text: where its bytes are, and its type."""
-
-    name = "onnx.tensor"
-    weight: WeightAttr
-    type: TensorType
-
-
-@irdl_op_definition
-class InitializerOp(IRDLOperation):
-    """A tensor stored in the model: inline (`"scale" dense<0.5>`) or by reference."""
-
-    name = "onnx.initializer"
-    weight = opt_prop_def(WeightAttr)
-    key = opt_prop_def(StringAttr)
-    value = opt_prop_def(ValuesAttr)
-    result = result_def(TensorType)
-    traits = traits_def(Pure())
-
-    def __init__(self, content: WeightAttr | tuple[str, ValuesAttr], type: Attribute):
-        if isinstance(content, WeightAttr):
-            properties: dict[str, Attribute | None] = {"weight": content}
-        else:
-            properties = {"key": StringAttr(content[0]), "value": content[1]}
-        super().__init__(result_types=[type], properties=properties)
-
-    @property
-    def initializer_name(self) -> str:
-        """The initializer's name in the model."""
-        return self.weight.key.data if self.weight is not None else self.key.data if self.key is not None else ""
-
-    def print(self, printer: Printer) -> None:
-        printer.print_string(" ")
-        if self.weight is not None:
-            self.weight.print_parameters(printer)
-            printer.print_op_attributes(self.attributes)
-            printer.print_string(" : ")
-            printer.print_attribute(self.result.type)
-        if self.key is not None and self.value is not None:
-            printer.print_attribute(self.key)
-            printer.print_op_attributes(self.attributes)
-            printer.print_string(" dense")
-            self.value.print_parameters(printer)
-
-    @classmethod
-    def parse(cls, parser: Parser) -> InitializerOp:
-        if (key := parser.parse_optional_str_literal()) is not None:
-            attributes = parser.parse_optional_attr_dict()
-            parser.parse_keyword("dense")
-            value = ValuesAttr(*ValuesAttr.parse_parameters(parser))  # pyright: ignore[reportArgumentType]
-            op = cls((key, value), value.type)
-        else:
-            weight = WeightAttr(*WeightAttr.parse_parameters(parser))  # pyright: ignore[reportArgumentType]
-            attributes = parser.parse_optional_attr_dict()
-            parser.parse_punctuation(":")
-            op = cls(weight, parser.parse_type())
-        op.attributes.update(attributes)
-        return op
-
-    def verify_(self) -> None:
-        if (self.weight is None) == (self.value is None) or (self.key is None) != (self.value is None):
-            raise VerifyException("an initializer has either a reference, or a name and a value")
-        if self.value is not None and self.value.type != self.result.type:
-            raise VerifyException(f"the value's type {self.value.type} is not the result's, {self.result.type}")
-
-
-@irdl_op_definition
-class YieldOp(IRDLOperation):
-    """Ends the body of a node's subgraph with its outputs."""
-
-    name = "onnx.yield"
-    values = var_operand_def(AnyAttr())
-    assembly_format = "($values^ `:` type($values))? attr-dict"
-    traits = traits_def(IsTerminator(), Pure())
-
-    def __init__(self, values: Sequence[SSAValue]):
-        super().__init__(operands=[values])
 
 
 class NodeOp(Operation):
@@ -445,6 +309,30 @@ class OnnxDialect(Dialect):
 Onnx = OnnxDialect("onnx", [], [AnyType, StringType, WeightAttr, TensorWeightAttr])
 
 
-def regions_of(op: NodeOp) -> Iterator[tuple[str, Region]]:
-    """The node's subgraphs by name."""
-    return zip(op.GRAPHS, op.regions, strict=True)
+def function_body(op: NodeOp, types: Sequence[Attribute | None]) -> FunctionProto | None:
+    """The operator's own definition by simpler ones, for operands of these types; None where ONNX gives none."""
+    schema, opset = op.schema, op.opset
+    if schema is None or opset is None:
+        return None
+    if versions := [version for version in schema.function_opset_versions if version <= opset]:
+        return FunctionProto.FromString(schema.get_function_with_opset_version(max(versions)))
+    versions = [version for version in schema.context_dependent_function_opset_versions if version <= opset]
+    if not versions:
+        return None
+    protos = [_type_proto(type) for type in types]
+    body = schema.get_context_dependent_function_with_opset_version(max(versions), _node_proto(op), protos)
+    return FunctionProto.FromString(body)
+
+
+def _node_proto(op: NodeOp) -> bytes:
+    inputs = ["" if value is None else f"input_{at}" for at, value in enumerate(op.inputs)]
+    outputs = [f"output_{at}" for at in range(len(op.results))]
+    given = {name: plain(value) for name, value in op.properties.items() if name not in ("absent", "opset")}
+    return make_node(op.OP_TYPE, inputs, outputs, domain=op.DOMAIN, **given).SerializeToString()
+
+
+def _type_proto(type: Attribute | None) -> bytes:
+    if not isinstance(type, TensorType):
+        return b""
+    number = next(number for number, element in ELEMENT_TYPES.items() if element == type.element_type)
+    return make_tensor_type_proto(number, type.get_shape()).SerializeToString()

@@ -21,6 +21,7 @@ from xdsl.utils.exceptions import VerifyException
 from tstorch.dialects.onnx import (
     AnyType,
     AttributeProto,
+    FunctionProto,
     GraphProto,
     NodeOp,
     NodeProto,
@@ -165,3 +166,38 @@ def _without_trailing_gaps(names: Sequence[str]) -> list[str]:
     while kept and not kept[-1]:
         kept.pop()
     return kept
+
+
+class BodyBuilder(NodeBuilder):
+    """Builds the body of a standard function: all its nodes are the calling node's."""
+
+    def __init__(self, function: FunctionProto, call: NodeOp):
+        # No module opsets: the body's version may differ from the model's, so each op says its own.
+        super().__init__({entry.domain: entry.version for entry in function.opset_import}, {})
+        self._call = call
+
+    def location(self, index: int, node: NodeProto) -> LocationAttr:
+        return self._call.location
+
+    def argument(self, name: str) -> Attribute | None:
+        if (given := self._call.properties.get(name)) is not None:
+            return given
+        schema = self._call.schema
+        declared = schema.attributes.get(name) if schema is not None else None
+        has_default = declared is not None and declared.default_value.type
+        return scalar_attribute(declared.default_value) if declared is not None and has_default else None
+
+
+def body_block(
+    function: FunctionProto, call: NodeOp, types: Sequence[Attribute | None]
+) -> tuple[Block, list[SSAValue]]:
+    """A function's nodes in a block of their own, and the values that are its outputs.
+
+    The block has an argument per formal input; one of an absent operand has type `!onnx.any` and no use.
+    """
+    block = Block(arg_types=[type or ANY for type in types])
+    environment: Environment = {
+        name: argument for name, argument, type in zip(function.input, block.args, types, strict=False) if type
+    }
+    BodyBuilder(function, call).build(function.node, environment, block)
+    return block, [environment[name] for name in function.output[: len(call.results)]]

@@ -1,0 +1,233 @@
+"""Makes primitives of ONNX nodes: shapes become static, broadcasts explicit, attributes plain.
+
+The rules stand in tables, one file per family of operators, in `passes/convert/onnx`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.utils.exceptions import VerifyException
+
+from tstorch.diagnostics import DiagnosticError, OnnxImportError
+from tstorch.dialects.onnx import InitializerOp, NodeOp, function_body
+from tstorch.dialects.onnx_graph import body_block
+from tstorch.dialects.prim.generator import ConstantOp
+from tstorch.dialects.prim.types import is_element_type, is_float
+from tstorch.dialects.prim.weight import WeightOp
+from tstorch.levels import Level
+from tstorch.locations import node_ids
+from tstorch.passes.base import TSTorchPass
+from tstorch.passes.convert.onnx.families import find_rule
+from tstorch.passes.convert.onnx.node import Node, Rule
+from tstorch.passes.convert.onnx.value import Emitter, Value
+from tstorch.passes.simplify.known_values import KnownValues
+from tstorch.remarks import RemarkSink
+
+LISTED = 5
+"""So many nodes of one unsupported operator are named."""
+
+
+@dataclass(frozen=True)
+class ConvertOnnxToPrimPass(TSTorchPass):
+    """Makes primitives of ONNX nodes.
+
+    Applies to every node of every function; an operator without a rule of its own is replaced by the definition that
+    ONNX gives for it. What only shapes depend on (Shape, Gather, Concat, Reshape chains) is computed here, with the
+    primitives' own references. `trainable` marks all floating-point weights, so that no pass folds them away.
+
+    Raises OnnxImportError that lists all unsupported operators at once, and DiagnosticError led by the node for a
+    node that breaks its operator's rules, or whose stated type is not what it computes.
+
+        // before
+        %zero = onnx.initializer "low" dense<0.0> : tensor<f32>
+        %y = onnx.Clip(%x, %zero) : (tensor<2x3xf32>, tensor<f32>) -> tensor<2x3xf32>
+        // after
+        %zero = prim.constant dense<0.0> : tensor<f32>
+        %full = prim.broadcast_in_dim %zero, shape = [2, 3], dimensions = [] : tensor<f32> -> tensor<2x3xf32>
+        %y = prim.maximum %x, %full : tensor<2x3xf32>
+    """
+
+    name = "convert-onnx-to-prim"
+    requires = Level.ONNX
+    ensures = Level.PRIM
+
+    trainable: bool = False
+
+    def apply(self, ctx: Context, module: ModuleOp) -> None:
+        functions = [op for op in module.ops if isinstance(op, FuncOp)]
+        _check_supported(functions)
+        with self.remarks(module) as remarks:
+            for function in functions:
+                _FunctionConverter(function, remarks, self.trainable).convert()
+
+
+def _check_supported(functions: Sequence[FuncOp]) -> None:
+    """Raises OnnxImportError that names every operator without a rule or a definition, with its nodes."""
+    missing: dict[tuple[str, str, int | None], list[str]] = {}
+    for function in functions:
+        for op in function.body.walk():
+            if isinstance(op, NodeOp) and _rule(op) is None and not _is_defined(op):
+                missing.setdefault((op.DOMAIN, op.OP_TYPE, op.opset), []).extend(node_ids(op))
+    if not missing:
+        return
+    lines = [f"{len(missing)} operator{'s' * (len(missing) > 1)} of the model cannot be compiled:"]
+    for (domain, op_type, opset), names in sorted(missing.items(), key=lambda entry: -len(entry[1])):
+        listed = ", ".join(f"'{name}'" for name in names[:LISTED]) + ", ..." * (len(names) > LISTED)
+        label = ".".join(filter(None, (domain, op_type)))
+        lines.append(f"  {label} (opset {opset}): {len(names)} node{'s' * (len(names) > 1)}: {listed}")
+    lines.append("export the model without them, or cut it before these nodes")
+    raise OnnxImportError("\n".join(lines))
+
+
+def _rule(op: NodeOp) -> Rule | None:
+    schema = op.schema
+    return find_rule(op.DOMAIN, op.OP_TYPE, schema.since_version if schema is not None else 1)
+
+
+def _is_defined(op: NodeOp) -> bool:
+    schema = op.schema
+    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
+
+
+class _FunctionConverter:
+    """One function: its new body is built beside the old one and then takes its place."""
+
+    def __init__(self, function: FuncOp, remarks: RemarkSink, trainable: bool):
+        self._function = function
+        self._remarks = remarks
+        self._trainable = trainable
+        self._known = KnownValues()
+        self._new: dict[SSAValue, SSAValue] = {}
+
+    def convert(self) -> None:
+        """Replaces the function's body."""
+        old = self._function.body.block
+        self._block = Block(arg_types=[self._argument_type(value.type) for value in old.args])
+        for before, after in zip(old.args, self._block.args, strict=True):
+            self._new[before] = after
+            after.name_hint = before.name_hint
+        for op in old.ops:
+            self._convert(op)
+        self._drop_unused()
+        self._function.body.detach_block(old)
+        self._function.body.add_block(self._block)
+        self._function.update_function_type()
+        for op in old.ops:
+            op.drop_all_references()
+
+    def _argument_type(self, type: Attribute) -> TensorType:
+        static = isinstance(type, TensorType) and DYNAMIC_INDEX not in type.get_shape()
+        if not static or not is_element_type(type.element_type):
+            raise DiagnosticError(f"a graph input has type {type}; expected a tensor of numbers with a known shape")
+        return type
+
+    def _convert(self, op: Operation) -> None:
+        match op:
+            case InitializerOp():
+                self._append(self._data(op), op)
+            case ReturnOp():
+                self._block.add_op(ReturnOp(*(self._new[value] for value in op.operands)))
+            case NodeOp():
+                self._node(op)
+            case _:
+                self._append(op.clone(self._new), op)
+
+    def _append(self, new: Operation, op: Operation) -> None:
+        new.location = op.location
+        self._block.add_op(new)
+        for old, result in zip(op.results, new.results, strict=True):
+            self._new[old] = result
+            result.name_hint = old.name_hint
+
+    def _data(self, op: InitializerOp) -> Operation:
+        if op.value is not None:
+            return ConstantOp(op.value)
+        type = cast(TensorType, op.result.type)
+        if op.weight is None or not is_element_type(type.element_type):
+            raise DiagnosticError(f"tensor '{op.initializer_name}' has element type {type.element_type}")
+        return WeightOp(**op.weight.names, type=type, trainable=self._trainable and is_float(type.element_type))
+
+    def _node(self, op: NodeOp) -> None:
+        inputs = [None if value is None else self._new[value] for value in op.inputs]
+        emit = Emitter(self._block, op.location)
+        try:
+            results = self._results(op, inputs, emit)
+            _check_stated(op, results)
+        except VerifyException as error:
+            raise DiagnosticError(f"{_named(op)}: {error}") from error
+        for old, new in zip(op.results, results, strict=False):
+            if new is not None:
+                self._new[old] = new
+                new.name_hint = old.name_hint if new.name_hint is None else new.name_hint
+        if not emit.emitted:
+            self._remarks.elide(node_ids(op), "identity: its result is its input")
+
+    def _results(self, op: NodeOp, inputs: Sequence[SSAValue | None], emit: Emitter) -> list[SSAValue | None]:
+        if (rule := _rule(op)) is None:
+            return self._defined(op, inputs)
+        found = rule.convert(Node(op, inputs, emit, self._known))
+        values = [found] if isinstance(found, Value) else list(found)
+        results = [None if value is None else value.ssa for value in values]
+        for old in op.results[len(results) :]:
+            if old.uses:
+                raise VerifyException(f"output {old.index} has no form here; use the first {len(results)}")
+        return results
+
+    def _defined(self, op: NodeOp, inputs: Sequence[SSAValue | None]) -> list[SSAValue | None]:
+        """Converts the operator's own definition in its place."""
+        types = [None if value is None else value.type for value in inputs]
+        if (function := function_body(op, types)) is None:
+            raise VerifyException("ONNX gives no definition for these types")
+        body, outputs = body_block(function, op, types)
+        self._new.update((old, new) for old, new in zip(body.args, inputs, strict=True) if new is not None)
+        for inner in body.ops:
+            self._convert(inner)
+        results: list[SSAValue | None] = [self._new[value] for value in outputs]
+        for inner in body.ops:
+            inner.drop_all_references()
+        return results
+
+    def _drop_unused(self) -> None:
+        """Erases what nothing uses: above all what only shapes were computed with."""
+        folded, dead = set[str](), set[str]()
+        for op in reversed(list(self._block.ops)):
+            if op.results and not any(result.uses for result in op.results):
+                (folded if op in self._known.consulted else dead).update(node_ids(op))
+                op.detach()
+                op.drop_all_references()
+        self._function_elide(folded, "folded: what it computes is known at compile time")
+        self._function_elide(dead - folded, "dead: nothing uses its result")
+
+    def _function_elide(self, nodes: set[str], reason: str) -> None:
+        self._remarks.elide(sorted(nodes), reason)
+
+
+def _named(op: NodeOp) -> str:
+    name = next(iter(node_ids(op)), op.OP_TYPE)
+    return f"onnx '{name}' ({op.OP_TYPE}, opset {op.opset})"
+
+
+def _check_stated(op: NodeOp, results: Sequence[SSAValue | None]) -> None:
+    """Raises VerifyException where the file states another type than the node computes."""
+    for old, new in zip(op.results, results, strict=False):
+        if new is not None and not _agrees(old.type, cast(TensorType, new.type)):
+            raise VerifyException(f"output {old.index} is {new.type}, the file states {old.type}; one of them is wrong")
+
+
+def _agrees(stated: Attribute, computed: TensorType) -> bool:
+    if not isinstance(stated, TensorType):
+        return True
+    sizes = stated.get_shape(), computed.get_shape()
+    same_rank = len(sizes[0]) == len(sizes[1])
+    return (
+        stated.element_type == computed.element_type
+        and same_rank
+        and all(said in (DYNAMIC_INDEX, size) for said, size in zip(*sizes, strict=True))
+    )

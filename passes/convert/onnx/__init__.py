@@ -1,0 +1,1 @@
+"""ONNX operators as primitives: one table per family, a function per operator."""

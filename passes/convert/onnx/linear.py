@@ -1,0 +1,63 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.utils.exceptions import VerifyException
+
+from tstorch.dialects.prim.contraction import DotGeneralOp
+from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
+from tstorch.passes.convert.onnx.value import Value
+
+
+@onnx_op("MatMul")
+def matmul(node: Node) -> Value:
+    return product(node.input(0), node.input(1))
+
+
+def product(lhs: Value, rhs: Value) -> Value:
+    """NumPy's matmul: leading dimensions are batches and broadcast, a vector loses its dimension again."""
+    if not lhs.rank or not rhs.rank:
+        raise VerifyException(f"a product of shapes {lhs.shape} and {rhs.shape}; expected rank 1 or more")
+    if rhs.rank <= 2:
+        return dot(lhs, rhs, contract=(lhs.rank - 1, max(rhs.rank - 2, 0)))
+    if lhs.rank == 1:
+        whole = product(lhs.reshape([1, *lhs.shape]), rhs)
+        return whole.reshape([*whole.shape[:-2], whole.shape[-1]])
+    batch = np.broadcast_shapes(lhs.shape[:-2], rhs.shape[:-2])
+    left = lhs.broadcast_to([*batch, *lhs.shape[-2:]])
+    right = rhs.broadcast_to([*batch, *rhs.shape[-2:]])
+    return dot(left, right, batches=len(batch), contract=(left.rank - 1, right.rank - 2))
+
+
+def dot(lhs: Value, rhs: Value, *, contract: tuple[int, int], batches: int = 0) -> Value:
+    """Sums products along one dimension of each; the first `batches` dimensions belong together."""
+    dimensions = list(range(batches))
+    return lhs.emit.value(
+        DotGeneralOp(
+            lhs.ssa,
+            rhs.ssa,
+            lhs_batch=dimensions,
+            rhs_batch=dimensions,
+            lhs_contract=[contract[0]],
+            rhs_contract=[contract[1]],
+        )
+    )
+
+
+@onnx_op("Gemm")
+def gemm(node: Node) -> Value:
+    """alpha * A' * B' + beta * C, where ' transposes or does not."""
+    lhs, rhs, bias = node.input(0), node.input(1), node.optional(2)
+    if lhs.rank != 2 or rhs.rank != 2:
+        raise VerifyException(f"operands of rank {lhs.rank} and {rhs.rank}; expected 2 and 2")
+    result = dot(lhs, rhs, contract=(0 if node.attribute("transA") else 1, 1 if node.attribute("transB") else 0))
+    result = _scaled(result, node.attribute("alpha"))
+    return result if bias is None else result + _scaled(bias, node.attribute("beta"))
+
+
+def _scaled(value: Value, factor: float) -> Value:
+    return value if factor == 1 else value * factor
+
+
+RULES = rules_of(globals())

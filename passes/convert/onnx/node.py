@@ -1,0 +1,142 @@
+"""What a conversion rule sees of an ONNX node, and the tables that rules stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xdsl.ir import Operation, SSAValue
+from xdsl.utils.exceptions import VerifyException
+
+from tstorch.dialects.onnx import NodeOp
+from tstorch.passes.convert.onnx.value import Emitter, Value
+
+Result = Value | Sequence[Value | None]
+
+
+class Node:
+    """A node whose inputs have been converted: operands as tensors, attributes as Python values.
+
+    Raises VerifyException for what the operator does not allow; the pass puts the node's name before it.
+    """
+
+    def __init__(self, op: NodeOp, inputs: Sequence[SSAValue | None], emit: Emitter, constants: Constants):
+        self.op = op
+        self.emit = emit
+        self.given = [None if value is None else Value(value, emit) for value in inputs]
+        self._constants = constants
+
+    @property
+    def version(self) -> int:
+        """The opset version since which the operator has been what it is here."""
+        schema = self.op.schema
+        return schema.since_version if schema is not None else 1
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the node names."""
+        return len(self.op.results)
+
+    def input(self, position: int) -> Value:
+        """An operand that must be there."""
+        if (value := self.optional(position)) is None:
+            raise VerifyException(f"input {position} is absent")
+        return value
+
+    def optional(self, position: int) -> Value | None:
+        """An operand, None where absent."""
+        return self.given[position] if position < len(self.given) else None
+
+    @property
+    def inputs(self) -> list[Value]:
+        """All operands, none of which may be absent."""
+        return [self.input(position) for position in range(len(self.given))]
+
+    def attribute(self, name: str) -> Any:
+        """An attribute, else its default, else None."""
+        return self.op.attribute(name)
+
+    def known(self, position: int) -> np.ndarray | None:
+        """An operand's numbers where they are known at compile time."""
+        value = self.optional(position)
+        return None if value is None else self._constants(value.ssa)
+
+    def constant(self, position: int) -> np.ndarray | None:
+        """An operand's numbers, None where absent. Raises VerifyException where only a run could tell them."""
+        value = self.optional(position)
+        if value is None:
+            return None
+        if (known := self._constants(value.ssa)) is None:
+            raise VerifyException(
+                f"input {position} decides shapes and depends on data; it must be a constant or follow from shapes"
+            )
+        return known
+
+    def setting(self, name: str, position: int) -> Any:
+        """What older opsets give as an attribute and newer ones as an input: a list, a number, or None."""
+        if name in self.op.properties:
+            return self.attribute(name)
+        value = self.constant(position)
+        return self.attribute(name) if value is None else value.tolist()
+
+    def axis(self, name: str = "axis", rank: int | None = None) -> int:
+        """An attribute that names an axis of the first operand, counted from the front."""
+        return normalized(self.attribute(name), self.input(0).rank if rank is None else rank)
+
+
+Constants = Callable[[SSAValue], "np.ndarray | None"]
+
+
+def normalized(axis: int, rank: int) -> int:
+    """An axis counted from the front. Raises VerifyException where there is none of that number."""
+    if not -rank <= axis < rank:
+        raise VerifyException(f"axis {axis} of a tensor of rank {rank}; expected {-rank} to {rank - 1}")
+    return axis % rank if rank else 0
+
+
+def normalized_axes(axes: Iterable[int], rank: int) -> list[int]:
+    """Several axes, each once."""
+    found = [normalized(int(axis), rank) for axis in axes]
+    if len(set(found)) != len(found):
+        raise VerifyException(f"axes {list(axes)} name one axis twice")
+    return found
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How operators become primitives, from an opset version on."""
+
+    names: tuple[str, ...]
+    since: int
+    domain: str
+    convert: Callable[[Node], Result]
+
+
+def onnx_op(*names: str, since: int = 1, domain: str = "") -> Callable[[Callable[[Node], Result]], Rule]:
+    """Makes a function of a node the rule of operators; of several rules the newest that is not too new holds."""
+    return lambda convert: Rule(names, since, domain, convert)
+
+
+def unary(kinds: Mapping[str, type[Operation]]) -> tuple[Rule, ...]:
+    """Rules of operators that are one primitive of one operand."""
+    return tuple(onnx_op(name)(_applied(kind)) for name, kind in kinds.items())
+
+
+def _applied(kind: type[Operation]) -> Callable[[Node], Value]:
+    return lambda node: node.input(0).apply(kind)
+
+
+def binary(kinds: Mapping[str, type[Operation]]) -> tuple[Rule, ...]:
+    """Rules of operators that are one primitive of two operands, broadcast."""
+    return tuple(onnx_op(name)(_applied_to_two(kind)) for name, kind in kinds.items())
+
+
+def _applied_to_two(kind: type[Operation]) -> Callable[[Node], Value]:
+    return lambda node: node.input(0).apply(kind, node.input(1))
+
+
+def rules_of(names: Mapping[str, object]) -> tuple[Rule, ...]:
+    """All rules that a family's file defines, in its order."""
+    return tuple(value for value in names.values() if isinstance(value, Rule))
