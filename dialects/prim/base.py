@@ -144,7 +144,10 @@ class ElementwiseOp(PrimOp):
 
 @dataclass(frozen=True)
 class Source:
-    """One place that a moved element may come from: `operand` at `index`, where 0 <= e < bound for each pair of `mask`."""
+    """One place that a moved element may come from.
+
+    It is element `index` of operand number `operand`, where 0 <= e < bound holds for each pair (e, bound) of `mask`.
+    """
 
     operand: int
     index: tuple[Index, ...]
@@ -192,4 +195,15 @@ class GeneratorOp(PrimOp):
 
 
 class RegionOp(PrimOp):
-    """Is defined by its region."""
+    """Is defined by its regions."""
+
+    @abstractmethod
+    def run(
+        self, operands: Sequence[Array], evaluate: Callable[[Region, Sequence[Array]], list[Array]]
+    ) -> Sequence[Array]:
+        """The results, where `evaluate` gives what a region yields for its arguments."""
+
+    def reference(self, *operands: Array) -> Sequence[Array]:
+        from tstorch.dialects.prim.reference import evaluate  # here: it evaluates primitives, these included
+
+        return self.run(operands, evaluate)

@@ -6,8 +6,10 @@ from xdsl.dialect_interfaces.constant_materialization import ConstantMaterializa
 from xdsl.ir import Attribute, Dialect, Operation
 
 from tstorch.dialects.prim.contraction import ConvOp, DotGeneralOp
+from tstorch.dialects.prim.control import CompositeOp, YieldOp
 from tstorch.dialects.prim.elementwise import ELEMENTWISE_OPS, DirectionAttr
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
+from tstorch.dialects.prim.indexing import GatherOp, ScatterKindAttr, ScatterOp
 from tstorch.dialects.prim.kinds import ReduceKindAttr
 from tstorch.dialects.prim.reduction import ArgReduceOp, ReduceOp, ReduceWindowOp
 from tstorch.dialects.prim.shape import (
@@ -37,9 +39,11 @@ Prim = Dialect(
         *(ReshapeOp, TransposeOp, BroadcastInDimOp, SliceOp, ReverseOp, PadOp, ConcatenateOp),
         *(ReduceOp, ReduceWindowOp, ArgReduceOp),
         *(DotGeneralOp, ConvOp),
+        *(GatherOp, ScatterOp),
         *(ConstantOp, IotaOp),
         *(WeightOp, DerivedOp),
+        *(CompositeOp, YieldOp),
     ],
-    [DirectionAttr, ReduceKindAttr, ValuesAttr],
+    [DirectionAttr, ReduceKindAttr, ScatterKindAttr, ValuesAttr],
     [MaterializeConstant()],
 )

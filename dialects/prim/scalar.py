@@ -9,6 +9,7 @@ from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, i1
 from xdsl.ir import Attribute, Operation, SSAValue
 
+from tstorch.dialects.loop import scalar as loop
 from tstorch.dialects.prim.types import is_float, is_unsigned
 
 _FLOAT_PREDICATES = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
@@ -127,27 +128,23 @@ class Scalar:
 
     def select(self, on_true: Scalar | float, on_false: Scalar) -> Scalar:
         """`on_true` where this i1 holds, else `on_false`."""
-        from tstorch.dialects import loop
-
         return self.insert(loop.SelectOp(self.value, on_false.lift(on_true).value, on_false.value))
 
     def cast(self, type: Attribute) -> Scalar:
         """The same number as another type: floats truncate and saturate, integers wrap."""
-        from tstorch.dialects import loop
-
         return self if type == self.type else self.insert(loop.CastOp(self.value, type))
 
     def bitcast(self, type: Attribute) -> Scalar:
         """The same bits as another type."""
-        from tstorch.dialects import loop
-
         return self if type == self.type else self.insert(loop.BitcastOp(self.value, type))
 
     def is_nan(self) -> Scalar:
         """Whether this float is NaN, as i1."""
-        from tstorch.dialects import loop
-
         return self.insert(loop.IsNanOp(self.value))
+
+    def is_inf(self) -> Scalar:
+        """Whether this float is infinite, as i1."""
+        return self.insert(loop.IsInfOp(self.value))
 
     def negated(self) -> Scalar:
         """The opposite of an i1."""

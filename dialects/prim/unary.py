@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from xdsl.builder import Builder
 from xdsl.dialects import math
-from xdsl.dialects.builtin import BoolAttr, TensorType, f16, f32, i1, i32, i64
+from xdsl.dialects.builtin import BoolAttr, TensorType, f16, i1, i32, i64
 from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import base, irdl_op_definition, operand_def, prop_def, result_def
 
@@ -287,11 +287,12 @@ class IsInfOp(FloatTestOp):
         return (np.isneginf(x) & negative) | (np.isposinf(x) & positive)
 
     def scalar(self, x: Scalar) -> Scalar:
-        wide = x.cast(f32).bitcast(i32)  # compared as bits: a device may assume that there are no infinities
-        negative, positive = wide.compare("eq", -0x800000), wide.compare("eq", 0x7F800000)
-        if not self.detect_negative.value.data:
-            return positive if self.detect_positive.value.data else positive & negative
-        return negative | positive if self.detect_positive.value.data else negative
+        infinite = x.is_inf()
+        if self.detect_negative.value.data and self.detect_positive.value.data:
+            return infinite
+        if self.detect_negative.value.data:
+            return infinite & x.compare("lt", 0)
+        return infinite & x.compare("gt", 0) if self.detect_positive.value.data else infinite ^ infinite
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
