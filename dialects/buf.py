@@ -378,6 +378,28 @@ class DispatchOp(Command):
     nodes = prop_def(ArrayAttr[LocationAttr])
     flops = prop_def(DenseArrayBase.constr(i64))
 
+    def __init__(
+        self,
+        kernel: str,
+        bindings: Sequence[tuple[SSAValue, Access]],
+        grid: Sequence[int],
+        id: int,
+        *,
+        label: StringAttr,
+        nodes: ArrayAttr[LocationAttr],
+        flops: DenseArrayBase,
+    ):
+        properties: dict[str, Attribute | None] = {
+            "kernel": FlatSymbolRefAttr(kernel),
+            "access": ArrayAttr([StringAttr(access.value) for _, access in bindings]),
+            "grid": DenseArrayBase.from_list(i64, grid),
+            "id": _i64(id),
+            "label": label,
+            "nodes": nodes,
+            "flops": flops,
+        }
+        super().__init__(operands=[[view for view, _ in bindings]], properties=properties)
+
     @property
     def kernel_name(self) -> str:
         return self.kernel.root_reference.data

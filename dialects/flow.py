@@ -11,7 +11,7 @@ A kernel knows no ONNX nodes, for identical kernels are one symbol: its ops carr
 each dispatch says which nodes a local op serves there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import auto
 
 from xdsl.dialects.builtin import (
@@ -220,9 +220,7 @@ class KernelOp(IRDLOperation):
     @property
     def tied_operands(self) -> tuple[int, ...]:
         """For each result, the operand it updates in place, or -1."""
-        if self.tied is None:
-            return (NOT_TIED,) * len(self.function_type.outputs)
-        return tuple(int(v) for v in self.tied.get_values())
+        return _tied(self.tied, len(self.function_type.outputs))
 
     @property
     def ops(self) -> list[Operation]:
@@ -274,6 +272,8 @@ class _KernelExists(SymbolUserOpInterface):
             raise VerifyException(f"no kernel @{op.kernel_name}")
         if not isinstance(kernel, KernelOp):  # lowered already: its bindings are memory, not tensors
             return
+        if kernel.tied_operands != op.tied_operands:
+            raise VerifyException(f"results are tied otherwise than those of @{op.kernel_name}")
         if kernel.function_type.inputs.data != tuple(op.operand_types):
             raise VerifyException(f"operand types differ from those of @{op.kernel_name}")
         if kernel.function_type.outputs.data != tuple(op.result_types):
@@ -289,6 +289,7 @@ class DispatchOp(IRDLOperation):
     nodes = prop_def(ArrayAttr[LocationAttr])
     label = prop_def(StringAttr)
     flops = prop_def(DenseArrayBase.constr(i64))
+    tied = opt_prop_def(DenseArrayBase.constr(i64))
     arguments = var_operand_def(base(TensorType))
     outputs = var_result_def(base(TensorType))
     irdl_options = (ParsePropInAttrDict(),)
@@ -303,12 +304,14 @@ class DispatchOp(IRDLOperation):
         nodes: Sequence[LocationAttr],
         label: str,
         flops: Sequence[int],
+        tied: Sequence[int] | None = None,
     ):
-        properties: Mapping[str, Attribute] = {
+        properties: dict[str, Attribute | None] = {
             "kernel": FlatSymbolRefAttr(kernel),
             "nodes": ArrayAttr(nodes),
             "label": StringAttr(label),
             "flops": DenseArrayBase.from_list(i64, flops),
+            "tied": DenseArrayBase.from_list(i64, tied) if tied is not None else None,
         }
         super().__init__(operands=[arguments], result_types=[results], properties=properties)
 
@@ -316,9 +319,18 @@ class DispatchOp(IRDLOperation):
     def kernel_name(self) -> str:
         return self.kernel.root_reference.data
 
+    @property
+    def tied_operands(self) -> tuple[int, ...]:
+        """For each result, the operand it is written over, or -1: as the kernel says."""
+        return _tied(self.tied, len(self.outputs))
+
     def verify_(self) -> None:
         if len(self.nodes) != len(self.flops):
             raise VerifyException(f"nodes of {len(self.nodes)} local ops, flops of {len(self.flops)}")
+
+
+def _tied(attribute: DenseArrayBase | None, results: int) -> tuple[int, ...]:
+    return (NOT_TIED,) * results if attribute is None else tuple(int(v) for v in attribute.get_values())
 
 
 def local_location(index: int) -> NameLoc:

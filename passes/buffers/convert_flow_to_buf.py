@@ -1,0 +1,86 @@
+"""Makes the host program explicit: buffers, views, uploads, dispatches, copies, readbacks."""
+
+from dataclasses import dataclass
+from itertools import count
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Operation
+
+from tstorch.levels import Level
+from tstorch.passes.base import TSTorchPass
+from tstorch.passes.buffers.host_program import HostProgram, weights_of
+from tstorch.passes.buffers.persistent import Persistent
+from tstorch.target import get_target
+
+ENTRIES = {"init": "init", "main": "run", "step": "step"}
+"""Function -> entry, in the order in which dispatches are numbered."""
+
+
+@dataclass(frozen=True)
+class ConvertFlowToBufPass(TSTorchPass):
+    """Makes the host program explicit: buffers, views, uploads, dispatches, copies, readbacks.
+
+    Each value gets a buffer of its own; `plan-buffers` packs them. Weights are laid out in as few buffers as the target
+    allows. Reshapes and slices become views, the operands of a concatenation views of its result, tied results views of
+    their operand. A result that something else already owns (an input returned as it is) is copied.
+
+    Refuses, by name, a tensor that is larger than one binding of the target.
+
+        // before
+        "test.kernel"() {sym_name = "relu_0", grid = array<i64: 1, 1, 1>} : () -> ()
+        func.func @main(%x: tensor<4xf32> {tst.name = "x"}) -> (tensor<4xf32> {tst.name = "y"}) {
+          %0 = flow.dispatch @relu_0(%x) {nodes = [loc("/relu")], label = "maximum", flops = array<i64: 4>} : (tensor<4xf32>) -> tensor<4xf32> loc("/relu")
+          func.return %0 : tensor<4xf32>
+        }
+        // after
+        buf.buffer @run.0 : 16 "input"
+        buf.buffer @run.1 : 16 "output"
+        "test.kernel"() {sym_name = "relu_0", grid = array<i64: 1, 1, 1>} : () -> ()
+        buf.entry @run {
+          %0 = buf.view @run.0[0] "x" : !buf.view<tensor<4xf32>>
+          %1 = buf.view @run.1[0] "/relu" : !buf.view<tensor<4xf32>>
+          buf.upload "x", %0 {dtype = "float32", storage = "f32"} : !buf.view<tensor<4xf32>>
+          buf.dispatch @relu_0(read %0 : !buf.view<tensor<4xf32>>, write %1 : !buf.view<tensor<4xf32>>) grid [1, 1, 1] {id = 0 : i64, label = "maximum", nodes = [loc("/relu")], flops = array<i64: 4>} loc("/relu")
+          buf.readback "y", %1 {dtype = "float32", storage = "f32"} : !buf.view<tensor<4xf32>>
+        }
+    """
+
+    name = "convert-flow-to-buf"
+    requires = Level.WGSL
+    ensures = Level.BUF
+
+    def apply(self, ctx: Context, module: ModuleOp, /) -> None:
+        functions = _functions(module)
+        persistent = Persistent(get_target(module))
+        kernels = _kernels(module)
+        needed = {key for name, func in functions.items() if name != "init" for key in weights_of(func)}
+        ids = count()
+        buffers: list[Operation] = []
+        for name, func in functions.items():
+            program = HostProgram(func, ENTRIES[name], persistent, kernels, ids, needed)
+            module.body.block.insert_op_before(program.build(), func)
+            buffers += program.buffers
+            func.detach()
+            func.erase()
+        _declare(module, [*persistent.declarations(), *buffers])
+
+
+def _functions(module: ModuleOp) -> dict[str, FuncOp]:
+    found = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, FuncOp)}
+    return {name: found[name] for name in ENTRIES if name in found}
+
+
+def _kernels(module: ModuleOp) -> dict[str, Operation]:
+    symbols = ((op.properties.get("sym_name"), op) for op in module.body.block.ops)
+    return {name.data: op for name, op in symbols if isinstance(name, StringAttr) and not isinstance(op, FuncOp)}
+
+
+def _declare(module: ModuleOp, buffers: list[Operation]) -> None:
+    first = module.body.block.first_op
+    for op in buffers:
+        if first is None:
+            module.body.block.add_op(op)
+        else:
+            module.body.block.insert_op_before(op, first)

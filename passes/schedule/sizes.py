@@ -1,0 +1,106 @@
+"""The rule from which every schedule comes: kernel kind, shapes and device class in, sizes out.
+
+What is measured on one device class stands in one table; nothing here knows a model or an op's name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from tstorch.dialects.flow import KernelKind, KernelOp, ScheduleAttr
+from tstorch.dialects.prim.base import ContractionOp
+from tstorch.dialects.prim.reduction import ReduceOp
+from tstorch.passes.convert.kernel_to_loop.contraction import Sides
+from tstorch.passes.fusion.kernel_form import KernelForm, reduced_dimensions, shape_of
+from tstorch.target import DeviceClass, Target
+
+MIN_STEPS = 8
+"""A product with fewer steps, or with one row and column a group, has nothing to share: one sum for each result."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What suits a class of devices: elements and invocations."""
+
+    threads: int
+    row_threads: int
+    long_row: int
+    tile: tuple[int, int]
+    workgroup: int
+    k_step: int
+
+
+SIZES: dict[DeviceClass, Sizes] = {
+    "cpu": Sizes(threads=64, row_threads=1, long_row=4096, tile=(8, 8), workgroup=32, k_step=4),
+    "integrated": Sizes(threads=128, row_threads=32, long_row=64, tile=(4, 8), workgroup=64, k_step=4),
+    "discrete": Sizes(threads=256, row_threads=64, long_row=64, tile=(4, 4), workgroup=128, k_step=8),
+}
+
+
+def schedule_of(kernel: KernelOp, form: KernelForm, target: Target) -> ScheduleAttr:
+    """The schedule of a kernel of that form on that target."""
+    sizes = SIZES[target.device_class]
+    if form.kind is KernelKind.CONTRACTION:
+        return _contraction(kernel, form, sizes)
+    if form.kind is KernelKind.ROW_REDUCTION:
+        return _rows(kernel, form, sizes)
+    return _elements(kernel, form.kind, sizes)
+
+
+def _contraction(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAttr:
+    anchor = form.anchors[0]
+    assert isinstance(anchor, ContractionOp)
+    sides = Sides.of(anchor.product())
+    lines, lanes = prod(sides.lines), prod(sides.lanes)
+    if lines == lanes == 1 or prod(sides.product.steps) < MIN_STEPS:
+        return _elements(kernel, KernelKind.WINDOW, sizes)
+    most_lines, most_lanes = sizes.tile
+    tile = _line_tile(sides.lines, most_lines), _lane_tile(sides.lanes, most_lanes)
+    x = _power_of_two(-(-lanes // tile[1]), 8)
+    y = _power_of_two(-(-lines // tile[0]), sizes.workgroup // x)
+    return ScheduleAttr.of(KernelKind.CONTRACTION, tile=tile, workgroup=(x, y, 1), k_step=sizes.k_step)
+
+
+def _line_tile(shape: Sequence[int], most: int) -> int:
+    """Divides the last dimension where that is not too small, so that a tile stays within one image row."""
+    last = next((size for size in reversed(shape) if size > 1), 1)
+    even = next(d for d in range(min(most, last), 0, -1) if last % d == 0)
+    return even if even * 2 > min(most, last) else min(most, prod(shape))
+
+
+def _lane_tile(shape: Sequence[int], most: int) -> int:
+    """A multiple of four where there are as many, for vectors; it divides the last dimension where it can."""
+    last = next((size for size in reversed(shape) if size > 1), 1)
+    widths = [width for width in range(most, 0, -4) if width % 4 == 0]
+    dividing = [width for width in widths if last % width == 0] or [w for w in widths if prod(shape) % w == 0]
+    return next(iter(dividing), min(4, prod(shape)))
+
+
+def _rows(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAttr:
+    """Invocations share a row where it is long; short rows are spread over the workgroup."""
+    reduction = form.anchors[0]
+    shape = shape_of(reduction.operands[0])
+    columns = reduced_dimensions(reduction)
+    length = prod(shape[d] for d in columns)
+    rows = max(prod(shape) // max(length, 1), 1)
+    if not all(isinstance(op, ReduceOp) for op in form.anchors):
+        return _elements(kernel, KernelKind.WINDOW, sizes)
+    threads = sizes.row_threads if length >= sizes.long_row or sizes.row_threads == 1 else 1
+    if length >= sizes.long_row and rows < sizes.threads:
+        threads = 64
+    together = _power_of_two(rows, max(sizes.threads // threads, 1))
+    return ScheduleAttr.of(KernelKind.ROW_REDUCTION, threads=threads, vector=1, workgroup=(threads, together, 1))
+
+
+def _elements(kernel: KernelOp, kind: KernelKind, sizes: Sizes) -> ScheduleAttr:
+    """Neighbouring elements share an invocation where a vector of them never crosses the last dimension's end."""
+    shape = shape_of(kernel.yielded[0])
+    last = shape[-1] if shape else 1
+    vector = 4 if last % 4 == 0 else 1
+    threads = _power_of_two(prod(shape) // vector, sizes.threads)
+    return ScheduleAttr.of(kind, vector=vector, workgroup=(threads, 1, 1))
+
+
+def _power_of_two(most: int, limit: int) -> int:
+    """The largest power of two up to both."""
+    return 1 << (max(min(most, limit), 1).bit_length() - 1)
