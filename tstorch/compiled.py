@@ -22,7 +22,7 @@ from tstorch.registry import CompilerContext, make_context
 from tstorch.target import Target, set_target
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from tstorch.frontend.model_file import ModelProto
 
 Sources = dict[str, dict[str, Any]]
 """Digest of a weight to {path, offset, bytes}: where the runtime finds it."""

@@ -27,7 +27,7 @@ from tstorch.trace.record import cold_stages, record_trace
 from tstorch.trace.schema import Trace
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from tstorch.frontend.model_file import ModelProto
 
 Arrays = dict[str, np.ndarray]
 Progress = Callable[[str, int, int], None]

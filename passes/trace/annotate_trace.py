@@ -32,11 +32,20 @@ class AnnotateTracePass(TSTorchPass):
     gets that part by the compiler's shares, marked `estimate`. Ops that no dispatch serves are left alone. Declines,
     with an error, a trace of another model, target or dims, or whose dispatches are not those of this IR.
 
-        // before
-        %y = flow.dispatch @k0(%x) {nodes = [loc("conv1")], label = "conv"} : (tensor<4xf32>) -> tensor<4xf32>
+        // before, with {file="tests/lit/passes/trace/annotate_trace.jsonl"}
+        builtin.module attributes {tst.level = "prim", tst.source = {path = "small.onnx", sha256 = "5eed"}} {
+          func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+            %y = prim.neg %x : tensor<4xf32> loc("neg")
+            func.return %y : tensor<4xf32>
+          }
+        }
         // after
-        %y = flow.dispatch @k0(%x) {nodes = [loc("conv1")], label = "conv",
-             trace.measured = {us = "600.000", share = "0.6000", bound = "compute"}} : (tensor<4xf32>) -> tensor<4xf32>
+        builtin.module attributes {tst.level = "prim", tst.source = {path = "small.onnx", sha256 = "5eed"}} {
+          func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+            %y = prim.neg %x {trace.measured = {us = "10.000", share = "0.1000", estimate}} : tensor<4xf32>
+            func.return %y : tensor<4xf32>
+          }
+        }
     """
 
     name = "annotate-trace"

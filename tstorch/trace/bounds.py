@@ -37,4 +37,6 @@ def bound_of(ceilings: Ceilings | None, nbytes: int, flops: int) -> str | None:
 
 def share_of_ceiling(ceilings: Ceilings | None, nbytes: int, flops: int, us: float | None) -> float | None:
     """The part of the bound's ceiling that `us` microseconds for this work reach; None where either is not known."""
-    return None if bound_of(ceilings, nbytes, flops) is None or not us or ceilings is None else ceilings.floor_us(nbytes, flops) / us
+    if ceilings is None or not us or nbytes + flops == 0:
+        return None
+    return ceilings.floor_us(nbytes, flops) / us
