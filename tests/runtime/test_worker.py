@@ -157,11 +157,14 @@ def test_an_unknown_adapter_leaves_no_process_behind():
 def test_an_interrupt_during_a_run_ends_the_worker(artifact):
     with Worker.start(fault="wait:sleep=60") as worker:
         worker.load(artifact, {})
-        timer = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
+        timer = threading.Timer(1.0, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+        begin = time.monotonic()
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             worker.run({"x": X, "z": X})
         timer.join()
+        assert time.monotonic() - begin < 20
+    assert children() == []
 
 
 @pytest.mark.gpu

@@ -70,8 +70,8 @@ def _value_problems(program: dict[str, Any], sizes: dict[int, int]) -> Iterator[
             yield f"state '{state['name']}' starts from weight '{start}', which does not exist"
 
 
-def _range_problem(what: str, view: dict[str, Any], sizes: dict[int, int], size: int | None = None) -> Iterator[str]:
-    size = view["bytes"] if size is None else size
+def _range_problem(what: str, view: dict[str, Any], sizes: dict[int, int], nbytes: int | None = None) -> Iterator[str]:
+    size: int = view["bytes"] if nbytes is None else nbytes
     if view["buffer"] not in sizes:
         yield f"{what} lies in buffer {view['buffer']}, which does not exist"
     elif view["offset"] < 0 or size < 0 or view["offset"] + size > sizes[view["buffer"]]:

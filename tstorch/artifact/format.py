@@ -111,7 +111,8 @@ class Artifact:
             entries[f"kernels/{name}.wgsl"] = kernel.wgsl.encode("utf-8")
             entries[f"kernels/{name}.map.json"] = json_bytes(kernel.map)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name in sorted([*entries, *([_WEIGHTS] if weights else [])]):
+            names: list[str] = [*entries, *([_WEIGHTS] if weights else [])]
+            for name in sorted(names):
                 info = zipfile.ZipInfo(name, _EPOCH)
                 info.create_system, info.external_attr = 3, 0o644 << 16  # the same bytes on every system
                 with archive.open(info, "w", force_zip64=name == _WEIGHTS) as entry:

@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import wgpu
-from wgpu.backends.wgpu_native import ffi, lib
-from wgpu.backends.wgpu_native._api import libf
+from wgpu.backends import wgpu_native
+from wgpu.backends.wgpu_native import _api
 
 from tstorch.diagnostics import RunError
 from tstorch.runtime.adapters import AdapterInfo, describe
 from tstorch.runtime.limits import features_to_request, limits_to_request
 
 Handle = Any  # a cffi pointer to one of wgpu-native's objects
-_checked: Any = libf
+ffi: Any = wgpu_native.ffi
+lib: Any = wgpu_native.lib
+_checked: Any = _api.libf
 _raw: Any = lib
 
 _STORAGE = lib.WGPUBufferUsage_Storage | lib.WGPUBufferUsage_CopySrc | lib.WGPUBufferUsage_CopyDst

@@ -226,7 +226,7 @@ class Executor:
         check_inputs(states, values)
         for state in states:
             content = np.zeros(state["bytes"], np.uint8)
-            pack(state, values[state["name"]], memoryview(content))
+            pack(state, values[state["name"]], content.data)
             write_bytes(self.device, self._buffers[state["buffer"]], state["offset"], content)
         self.device.flush(wait=True)
 

@@ -22,6 +22,7 @@ _ATTEMPTS = 3
 _LEAST_RUNS = 3
 _BLOCK_SECONDS = 1.0
 _WARM_SECONDS = {"cpu": 0.05, "integrated": 0.5, "discrete": 0.5}
+_WARM_AGAIN_SECONDS = 0.1
 _IDLE_SECONDS = {"cpu": 0.2, "integrated": 2.0, "discrete": 2.0}
 
 Progress = Callable[[str, int, int], None]
@@ -118,18 +119,21 @@ class _Profiler:
         samples, stable = Samples(), True
         begin = time.perf_counter()
         while self.goes_on(len(samples.plain), iterations, time.perf_counter() - begin, seconds):
-            for attempt in range(_ATTEMPTS):
-                wanted = None if iterations is None else iterations - len(samples.plain)
-                block = self.block(best, wanted, seconds - (time.perf_counter() - begin))
-                if not guarded or block.drifts[0] <= ALLOWED_DRIFT:
-                    break
-                if attempt + 1 < _ATTEMPTS:
-                    best = min(best, self.worker.instrument("warm", seconds=0.1))
-                else:
-                    stable = False
+            wanted = None if iterations is None else iterations - len(samples.plain)
+            block = self.steady_block(best, wanted, seconds - (time.perf_counter() - begin), guarded)
+            stable = stable and (not guarded or block.drifts[0] <= ALLOWED_DRIFT)
             samples.extend(block)
             self.progress("profile", len(samples.plain), iterations or 0)
         return samples, stable
+
+    def steady_block(self, best: float, wanted: int | None, left: float, guarded: bool) -> Samples:
+        """A block whose sentinel did not drift, or the last of three attempts."""
+        for _ in range(_ATTEMPTS - 1):
+            block = self.block(best, wanted, left)
+            if not guarded or block.drifts[0] <= ALLOWED_DRIFT:
+                return block
+            self.worker.instrument("warm", seconds=_WARM_AGAIN_SECONDS)
+        return self.block(best, wanted, left)
 
     @staticmethod
     def goes_on(done: int, iterations: int | None, spent: float, seconds: float) -> bool:
@@ -202,7 +206,7 @@ def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, tiny: floa
         launch = fmean(samples.launch)
         raw = [max(wall - launch, 0.0) for wall in raw]
     probe, corrected = subtract_probe(raw, parts["gpu"])
-    ids = facts["dispatches"].get(entry, [])
+    ids = facts["dispatches"].get(entry, []) if raw else []
     columns = list(zip(*samples.detailed, strict=True))
     found = agreement(raw, parts["gpu"], tiny) if clocked else None
     return {
@@ -212,7 +216,7 @@ def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, tiny: floa
         "parts_us": {part: parts[part] / 1e3 for part in PARTS},
         "parts_median_us": medians(samples, parts),
         "timing": {
-            "quality": facts["clock"]["quality"] if clocked else "host",
+            "quality": _quality(samples, facts["clock"]["quality"], clocked),
             "clock": facts["clock"]["quality"],
             "quantum_ns": facts["clock"]["quantum_ns"],
             "period_ns": facts["clock"]["period_ns"],
@@ -256,6 +260,13 @@ def medians(samples: Samples, parts: Mapping[str, float]) -> dict[str, float]:
     runs: Sequence[Mapping[str, float]] = samples.light
     found = {name: summary([run[name] for run in runs])["median"] / 1e3 for name in PARTS if runs and name in runs[0]}
     return {**found, "launch": summary(samples.launch)["median"] / 1e3} if found else {}
+
+
+def _quality(samples: Samples, clock: str, clocked: bool) -> str:
+    """How the times came about: by the GPU's clock, whatever its quality, or by the host's."""
+    if not clocked:
+        return "host"
+    return clock if samples.light and samples.detailed else "invalid"
 
 
 def _spread(column: Sequence[float], probe: float) -> dict[str, float]:

@@ -49,7 +49,7 @@ def send(stream: ByteStream, header: Header, arrays: Arrays) -> None:
     _write(stream, _PREFIX.pack(_MAGIC, len(text)) + text)
     for array in contiguous.values():
         if array.nbytes:
-            _write(stream, memoryview(array.reshape(-1).view(np.uint8)))
+            _write(stream, array.reshape(-1).view(np.uint8).data)
 
 
 def receive(stream: ByteStream) -> tuple[Header, dict[str, np.ndarray]]:
