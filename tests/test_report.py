@@ -176,6 +176,15 @@ def test_a_wrong_answer_is_the_verdict():
     assert "outputs WRONG: largest error 5.0e-01 of 'logits' against onnxruntime" in text_of(report)
 
 
+def test_an_answer_that_cannot_be_compared_is_wrong():
+    trace = small_trace()
+    rows = [
+        {"output": name, "reference": "NumPy", "error": error, "ok": False} for name, error in (("a", None), ("b", 9))
+    ]
+    trace.measured["check"] = {"tolerance": 1e-3, "outputs": rows}
+    assert "outputs WRONG: 'a' has not the shape, or not the NaNs, of NumPy's" in text_of(build_report(trace))
+
+
 def test_a_file_gets_whole_lines_and_a_terminal_short_ones():
     report = build_report(small_trace())
     out = io.StringIO()

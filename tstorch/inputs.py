@@ -35,11 +35,14 @@ def law_text(law: Mapping[str, Any]) -> str:
 def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name. Raises DiagnosticError for a file that is missing or is none."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with open(path, "rb") as file:  # numpy leaves a file open that it opened and could not read
+            found = np.load(file, allow_pickle=False)
+            if not isinstance(found, np.lib.npyio.NpzFile):
+                raise ValueError("one array without a name")
+            return {name: found[name] for name in found.files}
     except FileNotFoundError as error:
         raise DiagnosticError(f"input file '{path}' does not exist") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DiagnosticError(
             f"input file '{path}' is no .npz file of arrays ({error}); write it with numpy.savez"
         ) from error

@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, ModuleOp, NameLoc
 from xdsl.ir import Attribute, Operation
 from xdsl.traits import IsTerminator
 
-from tstorch.levels import KERNEL_OPS, Level, get_dims, get_level, get_source
+from tstorch.levels import KERNEL_OPS, Level, get_dims, get_level, get_pipeline, get_source
 from tstorch.locations import host_ops, node_ids
 from tstorch.passes.base import TSTorchPass
 from tstorch.target import get_target
@@ -70,14 +70,15 @@ def annotate(module: ModuleOp, trace: Trace, file: str) -> None:
 
 
 def check_belongs(module: ModuleOp, trace: Trace, file: str) -> None:
-    """Raises TraceError unless the trace is of this model, target and dims: all the IR knows of a fingerprint."""
-    source, header = get_source(module), trace.header
+    """Raises TraceError unless model, target, dims and the passes so far are the trace's."""
+    source, header, passes = get_source(module), trace.header, get_pipeline(module)
     if source is None:
         raise TraceError(f"trace {file}: the module names no model that it came from (tst.source), so nothing joins")
     known = {
         "model": (source.sha256, header["model"]["sha256"]),
         "target": (get_target(module).to_json(), header["target"]),
         "dims": (get_dims(module), header.get("dims", {})),
+        "list of passes": (passes, header.get("pipeline", [])[: len(passes)]),
     }
     for what, (ours, theirs) in known.items():
         if ours != theirs:

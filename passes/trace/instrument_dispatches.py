@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
-from tstorch.dialects.buf import DispatchOp, EntryOp
+from tstorch.dialects.buf import CopyOp, DispatchOp, EntryOp
 from tstorch.dialects.trace import Edge, SpanKind, SpanOp
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
@@ -56,14 +56,13 @@ class InstrumentDispatchesPass(TSTorchPass):
 
 def _instrument(entry: EntryOp) -> None:
     block = entry.body.block
-    dispatches = [op for op in block.ops if isinstance(op, DispatchOp)]
-    for op in dispatches:
-        id = op.id.value.data
-        block.insert_op_before(SpanOp(SpanKind.DISPATCH, Edge.BEGIN, id), op)
-        block.insert_op_after(SpanOp(SpanKind.DISPATCH, Edge.END, id), op)
-    if dispatches:
-        first, last = dispatches[0].prev_op, dispatches[-1].next_op
-        assert first is not None
-        assert last is not None
-        block.insert_op_before(SpanOp(SpanKind.GPU, Edge.BEGIN, 0), first)
-        block.insert_op_after(SpanOp(SpanKind.GPU, Edge.END, 0), last)
+    work = [op for op in block.ops if isinstance(op, DispatchOp | CopyOp)]
+    if not work:
+        return
+    block.insert_op_before(SpanOp(SpanKind.GPU, Edge.BEGIN, 0), work[0])
+    block.insert_op_after(SpanOp(SpanKind.GPU, Edge.END, 0), work[-1])
+    for op in work:
+        if isinstance(op, DispatchOp):
+            id = op.id.value.data
+            block.insert_op_before(SpanOp(SpanKind.DISPATCH, Edge.BEGIN, id), op)
+            block.insert_op_after(SpanOp(SpanKind.DISPATCH, Edge.END, id), op)

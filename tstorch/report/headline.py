@@ -95,7 +95,9 @@ def _right(report: Record) -> str:
     check = report["check"]
     if check is None:
         return "outputs not checked (--check does)"
-    worst = max(check["outputs"], key=lambda row: row["error"])
+    worst = max(check["outputs"], key=lambda row: float("inf") if row["error"] is None else row["error"])
+    if worst["error"] is None:
+        return f"outputs WRONG: '{worst['output']}' has not the shape, or not the NaNs, of {worst['reference']}'s"
     word = "right" if all(row["ok"] for row in check["outputs"]) else "WRONG"
     return (
         f"outputs {word}: largest error {worst['error']:.1e} of '{worst['output']}' against {worst['reference']} "

@@ -82,3 +82,10 @@ builtin.module attributes {tst.level = "flow", tst.source = {path = "small.onnx"
     func.return %a : tensor<4xf32>
   }
 }
+
+// -----
+
+// Tests that IR which other passes made is refused.
+// CHECK: its list of passes is [], the IR's ['canonicalize']
+builtin.module attributes {tst.level = "prim", tst.pipeline = ["canonicalize"], tst.source = {path = "small.onnx", sha256 = "5eed"}} {
+}
