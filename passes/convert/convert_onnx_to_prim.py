@@ -16,7 +16,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.diagnostics import DiagnosticError, OnnxImportError
-from tstorch.dialects.onnx import InitializerOp, NodeOp, function_body
+from tstorch.dialects.onnx import OPSET, InitializerOp, NodeOp, function_body
 from tstorch.dialects.onnx_graph import body_block
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.types import is_element_type, is_float
@@ -66,6 +66,7 @@ class ConvertOnnxToPrimPass(TSTorchPass):
         with self.remarks(module) as remarks:
             for function in functions:
                 _FunctionConverter(function, remarks, self.trainable).convert()
+        module.attributes.pop(OPSET, None)
 
 
 def _check_supported(functions: Sequence[FuncOp]) -> None:
@@ -202,11 +203,8 @@ class _FunctionConverter:
                 (folded if op in self._known.consulted else dead).update(node_ids(op))
                 op.detach()
                 op.drop_all_references()
-        self._function_elide(folded, "folded: what it computes is known at compile time")
-        self._function_elide(dead - folded, "dead: nothing uses its result")
-
-    def _function_elide(self, nodes: set[str], reason: str) -> None:
-        self._remarks.elide(sorted(nodes), reason)
+        self._remarks.elide(sorted(folded), "folded: what it computes is known at compile time")
+        self._remarks.elide(sorted(dead - folded), "dead: nothing uses its result")
 
 
 def _named(op: NodeOp) -> str:

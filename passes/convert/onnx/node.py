@@ -39,6 +39,10 @@ class Node:
         """How many outputs the node names."""
         return len(self.op.results)
 
+    def is_used(self, position: int) -> bool:
+        """Whether the node has that output and something uses it."""
+        return position < self.outputs and bool(self.op.results[position].uses)
+
     def input(self, position: int) -> Value:
         """An operand that must be there."""
         if (value := self.optional(position)) is None:

@@ -25,7 +25,7 @@ def dropout(node: Node) -> Sequence[Value]:
     value, training, ratio = node.input(0), node.constant(2), node.known(1)
     if training is not None and training.item() and (ratio is None or ratio.item() > 0):
         raise VerifyException("training_mode is true; export the model for inference")
-    return [value, value.emit.full(True, value.shape, i1)] if node.outputs > 1 else [value]
+    return [value, value.emit.full(True, value.shape, i1)] if node.is_used(1) else [value]
 
 
 @onnx_op("Reshape")
