@@ -110,6 +110,11 @@ def storage_bytes(type: TensorType) -> int:
     return -(-prod(type.get_shape()) * bits // (8 * WORD)) * WORD
 
 
+def storage_dtype(type: TensorType) -> str:
+    """How the artifact calls a buffer's elements: f32, f16, i32, u32, u8."""
+    return str(type.element_type).replace("ui", "u")
+
+
 @irdl_attr_definition
 class ViewType(ParametrizedAttribute, TypeAttribute):
     """Bytes of a buffer that hold a tensor."""

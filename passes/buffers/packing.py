@@ -56,6 +56,10 @@ class Packer:
                 break
         return best or Plan()
 
+    def first(self) -> Plan:
+        """The plan that places the largest tensors first, in three arenas."""
+        return self.in_order(sorted(range(len(self.tensors)), key=self._keys()[0]), 3)
+
     def in_order(self, order: Sequence[int], arenas: int) -> Plan:
         """Places tensors one by one, each where it lets its arena grow least; opens a new arena only where it must."""
         plan = Plan([0] * arenas)

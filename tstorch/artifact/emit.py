@@ -1,0 +1,119 @@
+"""A module at level buf as an artifact."""
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp
+
+import tstorch
+from tstorch.artifact.attributes import plain, roles_of
+from tstorch.artifact.emit_memory import memory_table
+from tstorch.artifact.emit_program import program_table
+from tstorch.artifact.fingerprint import fingerprint
+from tstorch.artifact.format import Artifact, Kernel
+from tstorch.artifact.wgsl_text import kernel_map, kernel_text
+from tstorch.dialects import buf, wgsl
+from tstorch.levels import get_dims, get_source
+from tstorch.locations import node_roles
+from tstorch.remarks import elided_nodes, get_remarks
+from tstorch.target import get_target
+
+
+def emit_artifact(module: ModuleOp, *, pipeline: Sequence[str] = (), rules: Sequence[str] = ()) -> Artifact:
+    """The artifact of a module at level buf; `pipeline` and `rules` are what made it, in order."""
+    entries = [op for op in module.body.block.ops if isinstance(op, buf.EntryOp)]
+    kernels = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, wgsl.ModuleOp)}
+    dispatches = [_dispatch(entry, op) for entry in entries for op in entry.commands if isinstance(op, buf.DispatchOp)]
+    return Artifact(
+        manifest=_manifest(module, pipeline, rules),
+        program=program_table(module, entries),
+        kernels={name: _kernel(op) for name, op in sorted(kernels.items())},
+        dispatches=dispatches,
+        nodes=list(_nodes(module, entries)),
+        memory=memory_table(entries),
+        remarks=[remark.to_json() for remark in get_remarks(module)],
+    )
+
+
+def _manifest(module: ModuleOp, pipeline: Sequence[str], rules: Sequence[str]) -> dict[str, Any]:
+    source, dims, target = get_source(module), get_dims(module), get_target(module).to_json()
+    digest = source.sha256 if source else ""
+    return {
+        "schema": "tstorch-artifact/1",
+        "tstorch": tstorch.__version__,
+        "xdsl": version("xdsl"),
+        "fingerprint": fingerprint(model_sha256=digest, dims=dims, target=target, rules=rules, pipeline=pipeline),
+        "model": {"path": source.path if source else "", "sha256": digest},
+        "dims": dims,
+        "pipeline": list(pipeline),
+        "rules": list(rules),
+        "target": target,
+    }
+
+
+def _kernel(op: wgsl.ModuleOp) -> Kernel:
+    text = kernel_text(op)
+    return Kernel(text.text, kernel_map(op, text))
+
+
+def _dispatch(entry: buf.EntryOp, op: buf.DispatchOp) -> dict[str, Any]:
+    """What one dispatch is: its nodes by local op, and the least that it must move and compute."""
+    flops = [int(n) for n in op.flops.get_values()]
+    nodes = [[{"id": id, "role": role} for id, role in roles_of(location)] for location in op.nodes]
+    return {
+        "id": op.id.value.data,
+        "entry": entry.sym_name.data,
+        "kernel": op.kernel_name,
+        "bytes": sum(buf.view_bytes(view) * (1 + (use is buf.Access.INOUT)) for view, use in op.touched),
+        "flops": sum(flops),
+        "nodes": nodes,
+        "shares": shares(nodes, flops),
+        "label": op.label.data,
+    }
+
+
+def shares(nodes: Sequence[Sequence[dict[str, str]]], flops: Sequence[int]) -> list[dict[str, Any]]:
+    """How a dispatch's time is split over its nodes: by the FLOPs of their local ops, an estimate. The sum is 1.
+
+    Where nothing computes, each local op counts the same; a node of an op without FLOPs appears with share 0.
+    """
+    weights = list(flops) if any(flops) else [1] * len(nodes)
+    total: dict[tuple[str, str], float] = {}
+    for served, weight in zip(nodes, weights, strict=True):
+        for node in served:
+            key = node["id"], node["role"]
+            total[key] = total.get(key, 0.0) + weight / len(served)
+    whole = sum(total.values())
+    if not whole:
+        return [{"id": id, "role": role, "share": 1 / len(total)} for id, role in total]
+    return [{"id": id, "role": role, "share": share / whole} for (id, role), share in total.items()]
+
+
+def _nodes(module: ModuleOp, entries: Sequence[buf.EntryOp]) -> Iterator[dict[str, Any]]:
+    """Where each node of the model went."""
+    runs: dict[str, list[int]] = {}
+    inits: dict[str, list[int]] = {}
+    for entry in entries:
+        found = inits if entry.sym_name.data == "init" else runs
+        for op in entry.commands:
+            if isinstance(op, buf.DispatchOp):
+                for id in dict.fromkeys(id for id, _ in node_roles(op)):
+                    found.setdefault(id, []).append(op.id.value.data)
+    elided = elided_nodes(module)
+    for facts in _facts(module):
+        id = facts["id"]
+        where, reason, ids = "elided", elided.get(id, "a view of what another node computes"), []
+        if id in runs:
+            where, reason, ids = "run", "", runs[id]
+        elif id in inits:
+            where, reason, ids = "init", "", inits[id]
+        yield {**facts, "where": where, "reason": reason, "dispatches": ids}
+
+
+def _facts(module: ModuleOp) -> list[dict[str, str]]:
+    """What the importer noted of each node, in the model's order."""
+    attribute = module.attributes.get("tst.nodes")
+    entries = attribute.data if isinstance(attribute, ArrayAttr) else ()
+    found = [plain(entry) for entry in entries]
+    return [{key: facts.get(key, "") for key in ("id", "op_type", "module", "source")} for facts in found]
