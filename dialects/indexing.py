@@ -432,3 +432,16 @@ def _negated(expr: AffineExpr) -> AffineExpr | None:
 def format_affine(expr: AffineExpr, names: Sequence[str]) -> str:
     """The expression as text, with a name for each dimension: `%t floordiv 7 + 3`, `%i - %j`."""
     return "".join(names[token] if isinstance(token, int) else token for token in affine_tokens(expr))
+
+
+def split_sum(expr: AffineExpr) -> Iterator[tuple[int, AffineExpr]]:
+    """The terms of a sum as (factor, atom); an atom is a dimension, a constant, a quotient or a remainder."""
+    match expr:
+        case AffineBinaryOpExpr(AffineBinaryOpKind.Add, lhs, rhs):
+            yield from split_sum(lhs)
+            yield from split_sum(rhs)
+        case AffineBinaryOpExpr(AffineBinaryOpKind.Mul, inner, AffineConstantExpr(factor)):
+            for inner_factor, atom in split_sum(inner):
+                yield factor * inner_factor, atom
+        case _:
+            yield 1, expr

@@ -1,0 +1,356 @@
+"""Scalar and vector code in WGSL: one entry for each op of arith and math that has a form, and loop's own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf, isfinite
+
+from xdsl.dialects import arith, math
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, VectorType, f32, i1, i32
+from xdsl.ir import Operation, SSAValue
+
+from tstorch.dialects import loop
+from tstorch.dialects.loop import Packing, scalar_of, ui32, vector_of
+from tstorch.dialects.wgsl import Builtin, Operator, Prefix
+from tstorch.passes.convert.loop_to_wgsl.emit import Emitter
+
+Rule = Callable[[Emitter, Operation, Sequence[SSAValue]], SSAValue]
+
+# tanh is 1 in f32 well before this; some GPUs return NaN for large arguments.
+_TANH_SATURATES = 12.0
+_INFINITY_BITS = 0x7F800000
+_SIGN_BIT = 0x80000000
+
+
+def _operator(operator: Operator) -> Rule:
+    return lambda emit, op, args: emit.binary(operator, args[0], args[1])
+
+
+def _signed(operator: Operator) -> Rule:
+    """On i32, whatever the operands' type says."""
+
+    def rule(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+        result = emit.binary(operator, emit.signed(args[0]), emit.signed(args[1]))
+        return emit.bitcast(scalar_of(args[0].type), result)
+
+    return rule
+
+
+def _unsigned(operator: Operator) -> Rule:
+    """On ui32, whatever the operands' type says."""
+
+    def rule(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+        result = emit.binary(operator, emit.bits(args[0]), emit.bits(args[1]))
+        return emit.bitcast(scalar_of(args[0].type), result)
+
+    return rule
+
+
+def _shift(operator: Operator, signed: bool | None) -> Rule:
+    """The amount is ui32 in WGSL."""
+
+    def rule(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+        value = args[0] if signed is None else emit.signed(args[0]) if signed else emit.bits(args[0])
+        return emit.bitcast(scalar_of(args[0].type), emit.binary(operator, value, emit.bits(args[1])))
+
+    return rule
+
+
+def _builtin(builtin: Builtin) -> Rule:
+    return lambda emit, op, args: emit.call(builtin, *args)
+
+
+def _signed_builtin(builtin: Builtin) -> Rule:
+    def rule(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+        return emit.bitcast(scalar_of(args[0].type), emit.call(builtin, *map(emit.signed, args)))
+
+    return rule
+
+
+def _unsigned_builtin(builtin: Builtin) -> Rule:
+    def rule(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+        return emit.bitcast(scalar_of(args[0].type), emit.call(builtin, *map(emit.bits, args)))
+
+    return rule
+
+
+def _bitwise(operator: Operator, on_conditions: Operator) -> Rule:
+    def rule(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+        conditions = scalar_of(args[0].type) == i1
+        return emit.binary(on_conditions if conditions else operator, args[0], args[1])
+
+    return rule
+
+
+def _constant(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    value = op.properties["value"]
+    if not isinstance(value, FloatAttr | IntegerAttr):
+        raise ValueError(f"a constant {value}; expected one number, repeated by loop.splat")
+    number = value.value.data
+    if scalar_of(op.results[0].type) == i1:
+        number = bool(number)
+    return emit.number(number, op.results[0].type)
+
+
+def is_infinite_or_nan(op: Operation) -> bool:
+    """Whether the op is a constant that WGSL cannot spell."""
+    value = op.properties.get("value")
+    return isinstance(op, arith.ConstantOp) and isinstance(value, FloatAttr) and not isfinite(value.value.data)
+
+
+def nonfinite_bits(value: float) -> int:
+    """The f32 bits of an infinity or of a NaN."""
+    if value == inf:
+        return _INFINITY_BITS
+    return _INFINITY_BITS | _SIGN_BIT if value == -inf else 0x7FC00000
+
+
+_COMPARISONS = {"eq": Operator.EQ, "ne": Operator.NE, "lt": Operator.LT, "le": Operator.LE, "gt": Operator.GT}
+_COMPARISONS["ge"] = Operator.GE
+_FLOAT_PREDICATES = ("false", "oeq", "ogt", "oge", "olt", "ole", "one", "ord", "ueq", "ugt", "uge", "ult", "ule", "une")
+_INTEGER_PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
+
+
+def _compare_floats(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    predicate = _predicate(op, _FLOAT_PREDICATES)
+    operator = _COMPARISONS.get(predicate[1:])
+    if operator is None:
+        raise ValueError(f"predicate {predicate}; test for NaN with loop.is_nan")
+    return emit.binary(operator, *args)
+
+
+def _compare_integers(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    predicate = _predicate(op, _INTEGER_PREDICATES)
+    if predicate in ("eq", "ne"):
+        return emit.binary(_COMPARISONS[predicate], *args)
+    view = emit.signed if predicate[0] == "s" else emit.bits
+    return emit.binary(_COMPARISONS[predicate[1:]], *map(view, args))
+
+
+def _predicate(op: Operation, names: Sequence[str]) -> str:
+    predicate = op.properties["predicate"]
+    number = predicate.value.data if isinstance(predicate, IntegerAttr) else -1
+    return names[number] if 0 <= number < len(names) else f"number {number}"
+
+
+def _tanh(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    (x,) = args
+    low, high = emit.number(-_TANH_SATURATES, x.type), emit.number(_TANH_SATURATES, x.type)
+    return emit.call(Builtin.TANH, emit.call(Builtin.CLAMP, x, low, high))
+
+
+def _log1p(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    """log(1 + x) with the error of 1 + x taken out again, so that a small x keeps its digits."""
+    (x,) = args
+    one = emit.number(1.0, x.type)
+    u = emit.binary(Operator.ADD, one, x)
+    d = emit.binary(Operator.SUB, u, one)
+    corrected = emit.binary(Operator.MUL, emit.call(Builtin.LOG, u), emit.binary(Operator.DIV, x, d))
+    exact = emit.binary(Operator.EQ, d, emit.number(0.0, x.type))
+    large = emit.binary(Operator.GT, x, emit.number(1e8, x.type))
+    return emit.select(exact, x, emit.select(large, emit.call(Builtin.LOG, x), corrected))
+
+
+def _expm1(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    """exp(x) - 1; near 0 by (u - 1) * x / log(u), which cancels the error of u = exp(x)."""
+    (x,) = args
+    one = emit.number(1.0, x.type)
+    u = emit.call(Builtin.EXP, x)
+    d = emit.binary(Operator.SUB, u, one)
+    corrected = emit.binary(Operator.MUL, d, emit.binary(Operator.DIV, x, emit.call(Builtin.LOG, u)))
+    exact = emit.binary(Operator.EQ, d, emit.number(0.0, x.type))
+    near = emit.binary(Operator.LT, emit.call(Builtin.ABS, x), emit.number(0.5, x.type))
+    return emit.select(exact, x, emit.select(near, corrected, d))
+
+
+def _pow(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    """WGSL's pow is for x > 0 only: a negative x counts for whole exponents, and x**0 is 1."""
+    x, y = args
+    zero, one, two = (emit.number(n, x.type) for n in (0.0, 1.0, 2.0))
+    power = emit.call(Builtin.POW, emit.call(Builtin.ABS, x), y)
+    odd = emit.binary(Operator.EQ, emit.binary(Operator.REM, emit.call(Builtin.ABS, y), two), one)
+    whole = emit.binary(Operator.EQ, y, emit.call(Builtin.FLOOR, y))
+    signed = emit.select(odd, emit.unary(Prefix.NEGATE, power), power)
+    below = emit.select(whole, signed, emit.call(Builtin.POW, x, y))
+    chosen = emit.select(emit.binary(Operator.LT, x, zero), below, power)
+    return emit.select(emit.binary(Operator.EQ, y, zero), one, chosen)
+
+
+def _cbrt(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    (x,) = args
+    root = emit.call(Builtin.POW, emit.call(Builtin.ABS, x), emit.number(1 / 3, x.type))
+    return emit.binary(Operator.MUL, emit.call(Builtin.SIGN, x), root)
+
+
+def _copysign(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    magnitude, sign = map(emit.bits, args)
+    kept = emit.binary(Operator.AND, magnitude, emit.number(_SIGN_BIT - 1, magnitude.type))
+    taken = emit.binary(Operator.AND, sign, emit.number(_SIGN_BIT, sign.type))
+    return emit.bitcast(f32, emit.binary(Operator.OR, kept, taken))
+
+
+def _log10(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    return emit.binary(Operator.MUL, emit.call(Builtin.LOG, args[0]), emit.number(0.4342944819032518, args[0].type))
+
+
+def _float_test(operator: Operator) -> Rule:
+    """NaN is above infinity when the bits, less the sign, are compared as integers."""
+
+    def rule(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+        bits = emit.bits(args[0])
+        magnitude = emit.binary(Operator.AND, bits, emit.number(_SIGN_BIT - 1, bits.type))
+        return emit.binary(operator, magnitude, emit.number(_INFINITY_BITS, bits.type))
+
+    return rule
+
+
+def _select(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    return emit.select(*args)
+
+
+def _cast(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    type = op.results[0].type
+    return args[0] if args[0].type == type else emit.convert(type, args[0])
+
+
+def _bitcast(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    return emit.bitcast(scalar_of(op.results[0].type), args[0])
+
+
+def _splat(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    return emit.convert(op.results[0].type, args[0])
+
+
+def _extract(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    lane = op.properties["lane"]
+    return emit.component(args[0], lane.value.data if isinstance(lane, IntegerAttr) else 0)
+
+
+def _unpack(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    packing = _packing(op)
+    if packing is Packing.U8:
+        return emit.call(Builtin.UNPACK_4X_U8, args[0], type=vector_of(ui32))
+    if packing is Packing.I8:
+        return emit.call(Builtin.UNPACK_4X_I8, args[0], type=vector_of(i32))
+    if packing is Packing.F16:
+        pairs = [emit.call(Builtin.UNPACK2X16FLOAT, word, type=VectorType(f32, [2])) for word in args]
+        return emit.convert(vector_of(f32), *pairs)
+    halves = [_half(emit, word, high, packing) for word in args for high in (False, True)]
+    return emit.convert(vector_of(packing.scalar), *halves)
+
+
+def _half(emit: Emitter, word: SSAValue, high: bool, packing: Packing) -> SSAValue:
+    sixteen, low_bits = emit.number(16, ui32), emit.number(0xFFFF, ui32)
+    if packing is Packing.U16:
+        return emit.binary(Operator.SHR, word, sixteen) if high else emit.binary(Operator.AND, word, low_bits)
+    upper = word if high else emit.binary(Operator.SHL, word, sixteen)
+    if packing is Packing.I16:
+        return emit.binary(Operator.SHR, emit.signed(upper), sixteen)
+    return emit.bitcast(f32, emit.binary(Operator.AND, upper, emit.number(0xFFFF0000, ui32)))
+
+
+def _pack(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    packing, (value,) = _packing(op), args
+    if packing in (Packing.U8, Packing.I8):
+        return emit.call(Builtin.PACK_4X_U8 if packing is Packing.U8 else Builtin.PACK_4X_I8, value, type=ui32)
+    word = op.properties["word"]
+    first = 2 * (word.value.data if isinstance(word, IntegerAttr) else 0)
+    low, high = emit.component(value, first), emit.component(value, first + 1)
+    if packing is Packing.F16:
+        return emit.call(Builtin.PACK2X16FLOAT, emit.convert(VectorType(f32, [2]), low, high), type=ui32)
+    if packing is Packing.BF16:
+        low, high = (_bfloat_bits(emit, half) for half in (low, high))
+    shifted = emit.binary(Operator.SHL, emit.bits(high), emit.number(16, ui32))
+    kept = emit.binary(Operator.AND, emit.bits(low), emit.number(0xFFFF, ui32))
+    return emit.binary(Operator.OR, kept, shifted)
+
+
+def _bfloat_bits(emit: Emitter, value: SSAValue) -> SSAValue:
+    """The upper half of an f32, rounded to nearest even."""
+    bits, sixteen = emit.bits(value), emit.number(16, ui32)
+    odd = emit.binary(Operator.AND, emit.binary(Operator.SHR, bits, sixteen), emit.number(1, ui32))
+    rounded = emit.binary(Operator.ADD, emit.binary(Operator.ADD, bits, emit.number(0x7FFF, ui32)), odd)
+    return emit.binary(Operator.SHR, rounded, sixteen)
+
+
+def _packing(op: Operation) -> Packing:
+    if not isinstance(op, loop.UnpackOp | loop.PackOp):
+        raise TypeError(op.name)
+    return op.packing.data
+
+
+RULES: Mapping[type[Operation], Rule] = {
+    arith.ConstantOp: _constant,
+    arith.AddfOp: _operator(Operator.ADD),
+    arith.SubfOp: _operator(Operator.SUB),
+    arith.MulfOp: _operator(Operator.MUL),
+    arith.DivfOp: _operator(Operator.DIV),
+    arith.NegfOp: lambda emit, op, args: emit.unary(Prefix.NEGATE, args[0]),
+    arith.MaximumfOp: _builtin(Builtin.MAX),
+    arith.MinimumfOp: _builtin(Builtin.MIN),
+    arith.MaxnumfOp: _builtin(Builtin.MAX),
+    arith.MinnumfOp: _builtin(Builtin.MIN),
+    arith.AddiOp: _operator(Operator.ADD),
+    arith.SubiOp: _operator(Operator.SUB),
+    arith.MuliOp: _operator(Operator.MUL),
+    arith.DivSIOp: _signed(Operator.DIV),
+    arith.DivUIOp: _unsigned(Operator.DIV),
+    arith.RemSIOp: _signed(Operator.REM),
+    arith.RemUIOp: _unsigned(Operator.REM),
+    arith.AndIOp: _operator(Operator.AND),
+    arith.OrIOp: _operator(Operator.OR),
+    arith.XOrIOp: _bitwise(Operator.XOR, Operator.NE),
+    arith.ShLIOp: _shift(Operator.SHL, None),
+    arith.ShRSIOp: _shift(Operator.SHR, True),
+    arith.ShRUIOp: _shift(Operator.SHR, False),
+    arith.MaxSIOp: _signed_builtin(Builtin.MAX),
+    arith.MinSIOp: _signed_builtin(Builtin.MIN),
+    arith.MaxUIOp: _unsigned_builtin(Builtin.MAX),
+    arith.MinUIOp: _unsigned_builtin(Builtin.MIN),
+    arith.CmpfOp: _compare_floats,
+    arith.CmpiOp: _compare_integers,
+    arith.SelectOp: _select,
+    math.AbsFOp: _builtin(Builtin.ABS),
+    math.AbsIOp: _signed_builtin(Builtin.ABS),
+    math.AcosOp: _builtin(Builtin.ACOS),
+    math.AcoshOp: _builtin(Builtin.ACOSH),
+    math.AsinOp: _builtin(Builtin.ASIN),
+    math.AsinhOp: _builtin(Builtin.ASINH),
+    math.AtanOp: _builtin(Builtin.ATAN),
+    math.Atan2Op: _builtin(Builtin.ATAN2),
+    math.AtanhOp: _builtin(Builtin.ATANH),
+    math.CbrtOp: _cbrt,
+    math.CeilOp: _builtin(Builtin.CEIL),
+    math.CopySignOp: _copysign,
+    math.CosOp: _builtin(Builtin.COS),
+    math.CoshOp: _builtin(Builtin.COSH),
+    math.CountLeadingZerosOp: _builtin(Builtin.COUNT_LEADING_ZEROS),
+    math.CountTrailingZerosOp: _builtin(Builtin.COUNT_TRAILING_ZEROS),
+    math.CtPopOp: _builtin(Builtin.COUNT_ONE_BITS),
+    math.ExpOp: _builtin(Builtin.EXP),
+    math.Exp2Op: _builtin(Builtin.EXP2),
+    math.ExpM1Op: _expm1,
+    math.FloorOp: _builtin(Builtin.FLOOR),
+    math.FmaOp: _builtin(Builtin.FMA),
+    math.LogOp: _builtin(Builtin.LOG),
+    math.Log10Op: _log10,
+    math.Log1pOp: _log1p,
+    math.Log2Op: _builtin(Builtin.LOG2),
+    math.PowFOp: _pow,
+    math.RoundEvenOp: _builtin(Builtin.ROUND),
+    math.RsqrtOp: _builtin(Builtin.INVERSE_SQRT),
+    math.SinOp: _builtin(Builtin.SIN),
+    math.SinhOp: _builtin(Builtin.SINH),
+    math.SqrtOp: _builtin(Builtin.SQRT),
+    math.TanOp: _builtin(Builtin.TAN),
+    math.TanhOp: _tanh,
+    math.TruncOp: _builtin(Builtin.TRUNC),
+    loop.CastOp: _cast,
+    loop.BitcastOp: _bitcast,
+    loop.IsNanOp: _float_test(Operator.GT),
+    loop.IsInfOp: _float_test(Operator.EQ),
+    loop.SelectOp: _select,
+    loop.FRemOp: _operator(Operator.REM),
+    loop.SplatOp: _splat,
+    loop.ExtractOp: _extract,
+    loop.UnpackOp: _unpack,
+    loop.PackOp: _pack,
+}
