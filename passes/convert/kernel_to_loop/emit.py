@@ -12,8 +12,10 @@ from xdsl.ir import Block, SSAValue
 from tstorch.dialects import loop
 from tstorch.dialects.indexing import Index, as_index, linearize
 from tstorch.dialects.loop import Constraint, NestBuilder
-from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp, PrimOp, Source
-from tstorch.dialects.prim.generator import ConstantOp, IotaOp, constant_value
+from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp, PrimOp, Source, constant_of
+from tstorch.dialects.prim.generator import ConstantOp, IotaOp
+from tstorch.dialects.prim.indexing import GatherOp
+from tstorch.dialects.prim.types import integer, ints
 from tstorch.passes.convert.kernel_to_loop.nest import number, number_attribute, registers_of, serving, shape_of
 
 Indices = Sequence[Index]
@@ -86,7 +88,7 @@ class Emitter:
                     return self._constant(owner, index)
                 case IotaOp():
                     return self._ramp(owner, index)
-                case _ if False:
+                case GatherOp():
                     return self._gathered(owner, index, mask)
         raise TypeError(f"'{owner.name}' has no element of its own; its kind needs a loop nest around it")
 
@@ -102,8 +104,8 @@ class Emitter:
     def _moved(self, op: IndexMapOp, index: Indices, mask: Sequence[Constraint]) -> SSAValue:
         """The first source whose mask holds; the last one's always does where none before it did."""
         *others, last = op.sources(index)
-        if len(others) == 1 and not mask and (filler := constant_value(op.operands[last.operand])) is not None:
-            return self.at_source(op, others[0], filler.ravel()[0].item())
+        if len(others) == 1 and not mask and (filler := constant_of(op.operands[last.operand])) is not None:
+            return self.at_source(op, others[0], filler.get_values()[0])
         result = self.at(op.operands[last.operand], last.index, [*mask, *unsettled(last.mask)])
         for source in reversed(others):
             where = unsettled(source.mask)
@@ -128,16 +130,19 @@ class Emitter:
         counted = self.build.insert(loop.IndexValueOp(index[op.dimension.value.data])).result
         return counted if counted.type == type else self.build.insert(loop.CastOp(counted, type)).result
 
-    def _gathered(self, op: "GatherOp", index: Indices, mask: Sequence[Constraint]) -> SSAValue:
-        """The operand's element at a start that the indices hold, clamped so that the slice fits."""
-
-        def start(at: Indices, highest: int) -> Index:
-            if highest == 0:
-                return Index()
-            held = self.at(op.operands[1], at, mask)
-            return self._bounded(held, highest)
-
-        return self.at(op.operands[0], op.operand_index(index, start), mask)
+    def _gathered(self, op: GatherOp, index: Indices, mask: Sequence[Constraint]) -> SSAValue:
+        """The operand's element whose window begins where the indices say, clamped so that the window fits."""
+        offsets, dropped, axes = ints(op.offset_dims), ints(op.collapsed_slice_dims), ints(op.start_index_map)
+        batch = [at for dim, at in enumerate(index) if dim not in offsets]
+        within = iter(index[dim] for dim in offsets)
+        place: list[Index] = []
+        for axis, (size, window) in enumerate(zip(shape_of(op.operand), ints(op.slice_sizes), strict=True)):
+            at = Index() if axis in dropped else next(within)
+            if axis in axes and size > window:
+                held = self.at(op.indices, _component(op, batch, axes.index(axis)), mask)
+                at = at + self._bounded(held, size - window)
+            place.append(at)
+        return self.at(op.operand, place, mask)
 
     def _bounded(self, value: SSAValue, highest: int) -> Index:
         """An integer as an index, clamped to 0..highest."""
@@ -161,3 +166,11 @@ def only_source(op: IndexMapOp, index: Indices) -> Source | None:
     """The one operand element that the result's is, whatever the index; None where it depends."""
     sources = op.sources(index)
     return sources[0] if len(sources) == 1 and not unsettled(sources[0].mask) else None
+
+
+def _component(op: GatherOp, batch: Indices, number: int) -> list[Index]:
+    """Where in the indices component `number` of the index for `batch` stands."""
+    place, axis = list(batch), integer(op.index_vector_dim)
+    if axis < len(shape_of(op.indices)):
+        place.insert(axis, Index(number))
+    return place
