@@ -8,7 +8,7 @@ from report_fixtures import small_trace
 from tstorch.artifact.fingerprint import fingerprint
 from tstorch.diagnostics import DiagnosticError
 from tstorch.trace.file import read_trace, trace_lines, write_trace
-from tstorch.trace.join import fused_into, gpu_us, led_us, node_us
+from tstorch.trace.join import fused_into, gpu_us, leader, led_us, node_us
 from tstorch.trace.schema import TraceError
 
 FACTS = {
@@ -89,6 +89,15 @@ def test_nodes_add_up_to_dispatches_and_those_to_the_gpu_part():
 
 def test_a_fused_node_names_where_it_went():
     assert fused_into(small_trace()) == {"bn1": "conv1", "relu1": "conv1", "bn2": "conv2", "relu2": "conv2"}
+
+
+def test_the_first_of_equals_leads_and_a_dispatch_without_nodes_has_no_leader():
+    def led_by(*shares):
+        return leader({"shares": [{"id": node, "role": "forward", "share": share} for node, share in shares]})
+
+    assert led_by(("conv", 0.49), ("norm", 0.51)) == "conv"
+    assert led_by(("relu", 0.1), ("conv", 0.9)) == "conv"
+    assert led_by() is None
 
 
 def test_an_untimed_dispatch_makes_its_sums_unknown_not_zero():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ from xdsl.dialects.builtin import ModuleOp
 
 from tstorch.artifact.emit import emit_artifact
 from tstorch.artifact.format import Artifact
+from tstorch.diagnostics import DiagnosticError
 from tstorch.frontend import import_model
 from tstorch.frontend.weights import WeightStore
-from tstorch.levels import Level
+from tstorch.levels import Level, get_pipeline
 from tstorch.pipeline import compile
 from tstorch.plugins import Extensions
 from tstorch.registry import CompilerContext, make_context
@@ -81,10 +83,10 @@ def compile_model(model: str | Path | bytes | ModelProto, recipe: Recipe) -> Com
     with stages.measure("import"):
         module = imported(model, recipe, store)
     with stages.measure("passes"):
-        specs = lower(module, Level.FLOW, recipe, context)
+        lower(module, Level.FLOW, recipe, context)
     with stages.measure("codegen"):
-        specs += lower(module, Level.BUF, recipe, context)
-        artifact = emit_artifact(module, pipeline=specs, rules=recipe.rules)
+        lower(module, Level.BUF, recipe, context)
+        artifact = emit_artifact(module, pipeline=get_pipeline(module), rules=rule_digests(recipe.rules))
     return Compiled(artifact, weight_sources(artifact, store), stages, model, recipe, store)
 
 
@@ -95,9 +97,17 @@ def imported(model: str | Path | bytes | ModelProto, recipe: Recipe, store: Weig
     return module
 
 
-def lower(module: ModuleOp, to: Level, recipe: Recipe, context: CompilerContext) -> list[str]:
-    """Compiles the module further, as the recipe says; the specs of the passes that ran."""
-    return compile(module, to=to, without=recipe.without, rules=recipe.rules, context=context)
+def lower(module: ModuleOp, to: Level, recipe: Recipe, context: CompilerContext) -> None:
+    """Compiles the module further, as the recipe says."""
+    compile(module, to=to, without=recipe.without, rules=recipe.rules, context=context)
+
+
+def rule_digests(paths: Sequence[str]) -> list[str]:
+    """What identifies files of rules on any machine: `name sha256:digest`. Raises DiagnosticError."""
+    try:
+        return [f"{Path(path).name} sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}" for path in paths]
+    except OSError as error:
+        raise DiagnosticError(f"cannot read the rules '{error.filename}': {error.strerror}") from error
 
 
 def weight_sources(artifact: Artifact, store: WeightStore) -> Sources:

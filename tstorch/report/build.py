@@ -7,7 +7,7 @@ from typing import Any
 from tstorch.report.fusion import fusion_section
 from tstorch.report.verdict import verdict
 from tstorch.trace.bounds import Ceilings, bound_of, share_of_ceiling
-from tstorch.trace.join import by_kernel, node_shares, node_us, timed_dispatches, total_us
+from tstorch.trace.join import by_kernel, leader, node_shares, node_us, timed_dispatches, total_us
 from tstorch.trace.schema import Record, Trace
 
 SCHEMA = "tstorch-report/1"
@@ -58,6 +58,7 @@ def _dispatch_row(dispatch: Record) -> Record:
         "label": dispatch.get("label", ""),
         "us": dispatch.get("us"),
         "grid": dispatch["grid"],
+        "leader": leader(dispatch),
         "nodes": dispatch["shares"],
     }
 

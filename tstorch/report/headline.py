@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tstorch.report.names import node_names
+from tstorch.report.names import few, node_names
 from tstorch.report.units import bytes_text, ms_text, share_text, time_text
 from tstorch.trace.schema import Record
 
@@ -48,31 +48,23 @@ def _memory(memory: Record) -> str:
 
 def _contributors(report: Record) -> list[str]:
     """The nodes that lead the slowest dispatches, and what went into the first of them."""
-    names = node_names(report)
-    led: dict[str, float] = {}
-    members: dict[str, list[str]] = {}
-    for dispatch in report["dispatch_table"]:
-        shares = _by_node(dispatch)
-        head = max(shares, key=lambda node: shares[node])
-        led[head] = led.get(head, 0.0) + (dispatch["us"] or 0.0)
-        members.setdefault(head, []).extend(node for node in shares if node != head)
-    if any(dispatch["us"] is None for dispatch in report["dispatch_table"]):
+    names, table = node_names(report), report["dispatch_table"]
+    if any(dispatch["us"] is None for dispatch in table):
         return ["untimed: this adapter gives no times of single dispatches"]
+    led: dict[str, float] = {}
+    members: dict[str, dict[str, None]] = {}
+    for dispatch in table:
+        head = dispatch["leader"] or dispatch["kernel"]
+        led[head] = led.get(head, 0.0) + dispatch["us"]
+        members.setdefault(head, {}).update(dict.fromkeys(share["id"] for share in dispatch["nodes"]))
     whole = sum(led.values())
     lines = []
     for head in sorted(led, key=lambda node: -led[node]):
-        lines.append(f"{time_text(led[head]):>9} {share_text(led[head], whole):>5}  {names[head]}")
-        into = list(dict.fromkeys(node for node in members[head] if node not in led))
-        if into and len(lines) == 1:
-            lines.append(f"{'fused':>9} {'':>5}  {', '.join(names[node] for node in into)} into {names[head]}")
+        lines.append(f"{time_text(led[head]):>9} {share_text(led[head], whole):>5}  {names.get(head, head)}")
+        fused = [names.get(node, node) for node in members[head] if node not in led]
+        if fused and len(lines) == 1:
+            lines.append(f"{'fused':>9} {'':>5}  {few(fused)} into {names.get(head, head)}")
     return lines[:CONTRIBUTORS]
-
-
-def _by_node(dispatch: Record) -> dict[str, float]:
-    shares: dict[str, float] = {}
-    for share in dispatch["nodes"]:
-        shares[share["id"]] = shares.get(share["id"], 0.0) + share["share"]
-    return shares
 
 
 def _fusions(report: Record) -> list[str]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 from tstorch.trace.schema import Record, Trace
 
+ALMOST = 0.9
+
 
 def timed_dispatches(trace: Trace) -> list[Record]:
     """The dispatches that a run submits, in order: those of `init` run once, at load, and are no part of latency."""
@@ -47,9 +49,14 @@ def node_us(trace: Trace) -> dict[str, float | None]:
 
 
 def leader(dispatch: Record) -> str | None:
-    """The node with the largest share: the one that the dispatch is named after, into which the others were fused."""
+    """The node that the dispatch is named after, into which the others were fused; None where it serves none.
+
+    It has the largest share, or one that is as good as that and comes first: of a convolution and the normalisation
+    that was folded into its weights, which split the time of one op, the convolution.
+    """
     shares = node_shares(dispatch)
-    return max(shares, key=lambda node: shares[node]) if shares else None
+    enough = ALMOST * max(shares.values(), default=0.0)
+    return next((node for node, share in shares.items() if share >= enough), None)
 
 
 def node_shares(dispatch: Record) -> dict[str, float]:
