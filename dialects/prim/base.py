@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from xdsl.builder import Builder
 from xdsl.dialects.builtin import TensorType
+from xdsl.interfaces import HasFolderInterface
 from xdsl.ir import Attribute, Operation, Region, SSAValue
 from xdsl.irdl import IRDLOperation, VarConstraint, base, traits_def
 from xdsl.traits import Pure
@@ -20,6 +21,13 @@ from tstorch.dialects.indexing import Index
 from tstorch.dialects.prim.sample import Sample
 from tstorch.dialects.prim.scalar import Scalar
 from tstorch.dialects.prim.types import is_element_type
+from tstorch.dialects.prim.values import ValuesAttr
+
+if TYPE_CHECKING:
+    from tstorch.dialects.prim.product import Product  # which says where elements come from, as this file does
+
+MAX_CONSTANT = 64
+"""Elements that the text may hold; what is larger is a weight, or one number broadcast."""
 
 Array = np.ndarray
 Properties = Mapping[str, Attribute]
@@ -27,7 +35,7 @@ Cotangents = Sequence[SSAValue]
 Gradients = Sequence[SSAValue | None]
 
 
-class PrimOp(IRDLOperation, ABC):
+class PrimOp(HasFolderInterface, IRDLOperation, ABC):
     """A pure function of tensors with static shapes, and everything that is true of it.
 
     A class that lacks one of the abstract facts cannot be instantiated; `tests/test_op_table.py` checks them
@@ -59,7 +67,10 @@ class PrimOp(IRDLOperation, ABC):
 
     @abstractmethod
     def vjp(self, cotangents: Cotangents, build: Builder) -> Gradients:
-        """The operands' cotangents from the results', built as primitives; None where no gradient flows."""
+        """The operands' cotangents from the results', built as primitives; None where no gradient flows.
+
+        Asked only where a result holds floats; an operand of integers or i1 gets None.
+        """
 
     @classmethod
     @abstractmethod
@@ -69,6 +80,21 @@ class PrimOp(IRDLOperation, ABC):
     def flops(self) -> int:
         """Arithmetic operations of one evaluation; moving data counts none."""
         return 0
+
+    def forwarded(self) -> SSAValue | None:
+        """A value that the result always equals, bit by bit, where there is one."""
+        return None
+
+    def fold(self) -> Sequence[SSAValue | Attribute] | None:
+        """What the results are already: another value, or up to 64 numbers computed from constants."""
+        if (value := self.forwarded()) is not None:
+            return [value]
+        if any(elements(result) > MAX_CONSTANT for result in self.results):
+            return None
+        operands = [constant_of(operand) for operand in self.operands]
+        if any(operand is None for operand in operands):
+            return None
+        return [ValuesAttr.of(result) for result in self.reference(*(operand.array() for operand in operands))]  # pyright: ignore[reportOptionalMemberAccess]
 
     def verify_(self) -> None:
         operands = [_checked(type, "operand") for type in self.operand_types]
@@ -93,6 +119,13 @@ def NON_DIFFERENTIABLE(reason: str) -> Callable[[Any, Cotangents, Builder], Grad
 
     vjp.reason = reason  # pyright: ignore[reportFunctionMemberAccess]
     return vjp
+
+
+def constant_of(value: SSAValue) -> ValuesAttr | None:
+    """The numbers of a value that a constant makes."""
+    owner = value.owner
+    numbers = owner.properties.get("value") if isinstance(owner, GeneratorOp) else None
+    return numbers if isinstance(numbers, ValuesAttr) else None
 
 
 def elements(value: SSAValue) -> int:

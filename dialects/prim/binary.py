@@ -16,10 +16,12 @@ from xdsl.irdl import irdl_op_definition, operand_def, result_def
 
 from tstorch.dialects.prim.base import NON_DIFFERENTIABLE, Array, Cotangents, ElementwiseOp, Gradients
 from tstorch.dialects.prim.formula import Formula, formulas
+from tstorch.dialects.prim.kinds import ReduceKind, identity
 from tstorch.dialects.prim.sample import Sample
 from tstorch.dialects.prim.scalar import Scalar
+from tstorch.dialects.prim.shape import uniform_value
 from tstorch.dialects.prim.transcendental import arctangent
-from tstorch.dialects.prim.types import BITS, FLOATS, INTEGERS, NUMBERS, ui8, ui32
+from tstorch.dialects.prim.types import BITS, FLOATS, INTEGERS, NUMBERS, is_float, ui8, ui32
 
 LEFT = np.array([np.nan, 1.0, np.inf, -np.inf, 0.0, -0.0, 3.0, -3.0], np.float32)
 RIGHT = np.array([1.0, np.nan, np.inf, 2.0, 0.0, 0.0, -2.0, 2.0], np.float32)
@@ -37,6 +39,36 @@ class BinaryOp(ElementwiseOp):
 
     def __init__(self, lhs: SSAValue | Operation, rhs: SSAValue | Operation):
         super().__init__([lhs, rhs], {})
+
+    def neutral_right(self) -> float | None:
+        """The y for which the result is x, bit by bit, whatever x is; None without one."""
+        return None
+
+    def neutral_left(self) -> float | None:
+        """The x for which the result is y."""
+        return None
+
+    def forwarded(self) -> SSAValue | None:
+        if _is_number(self.rhs, self.neutral_right()):
+            return self.lhs
+        return self.rhs if _is_number(self.lhs, self.neutral_left()) else None
+
+    def _holds_floats(self) -> bool:
+        return is_float(self.result.type.element_type)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _is_number(value: SSAValue, number: float | None) -> bool:
+    """Whether all elements of a value are a number, the sign of a zero included."""
+    if number is None or (found := uniform_value(value)) is None:
+        return False
+    return bool(found == number) and np.copysign(1.0, float(found)) == np.copysign(1.0, number)
+
+
+class CommutativeOp:
+    """What is neutral on one side is on the other."""
+
+    def neutral_left(self) -> float | None:
+        return self.neutral_right()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class SmoothBinaryOp(BinaryOp):
@@ -63,7 +95,7 @@ class SmoothBinaryOp(BinaryOp):
 
 
 @irdl_op_definition
-class AddOp(SmoothBinaryOp):
+class AddOp(CommutativeOp, SmoothBinaryOp):
     """x + y."""
 
     name = "prim.add"
@@ -73,6 +105,9 @@ class AddOp(SmoothBinaryOp):
 
     def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
         return g, g
+
+    def neutral_right(self) -> float:
+        return -0.0 if self._holds_floats() else 0  # -0.0 + 0.0 is 0.0
 
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         return x + y
@@ -90,12 +125,15 @@ class SubOp(SmoothBinaryOp):
     def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
         return g, -g
 
+    def neutral_right(self) -> float:
+        return 0
+
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         return x - y
 
 
 @irdl_op_definition
-class MulOp(SmoothBinaryOp):
+class MulOp(CommutativeOp, SmoothBinaryOp):
     """x * y."""
 
     name = "prim.mul"
@@ -105,6 +143,9 @@ class MulOp(SmoothBinaryOp):
 
     def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
         return g * y, g * x
+
+    def neutral_right(self) -> float:
+        return 1
 
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         return x * y
@@ -125,6 +166,9 @@ class DivOp(SmoothBinaryOp):
     def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
         over = g / y
         return over, -(over * x / y)
+
+    def neutral_right(self) -> float:
+        return 1
 
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         return x / y if x.is_float else x / y.compare("eq", 0).select(1, y)
@@ -184,6 +228,9 @@ class PowOp(SmoothBinaryOp):
         log = x.compare("gt", 0).select(x, x.lift(1.0)).log()
         return g * y * x ** (y - 1), g * Formula(self.result, g.build) * log
 
+    def neutral_right(self) -> float:
+        return 1
+
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         magnitude = x.abs().apply(math.PowFOp, y)
         half = y * 0.5
@@ -204,11 +251,18 @@ class PowOp(SmoothBinaryOp):
         )
 
 
-class ExtremumOp(SmoothBinaryOp):
+class ExtremumOp(CommutativeOp, SmoothBinaryOp):
     """One of two values; half of the gradient to each where they are equal."""
 
     DIRECTION: ClassVar[str]
+    KIND: ClassVar[ReduceKind]
     DOMAIN: ClassVar = NUMBERS | {i1}
+
+    def neutral_right(self) -> float:
+        return identity(self.KIND, self.result.type.element_type)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def forwarded(self) -> SSAValue | None:
+        return self.lhs if self.lhs is self.rhs else super().forwarded()
 
     def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
         zero, shared = g.lift(0.0), x.compare("eq", y)
@@ -230,6 +284,7 @@ class MaximumOp(ExtremumOp):
 
     name = "prim.maximum"
     DIRECTION: ClassVar = "gt"
+    KIND: ClassVar = ReduceKind.MAX
 
     def compute(self, x: Array, y: Array) -> Array:
         return np.maximum(x, y)
@@ -244,6 +299,7 @@ class MinimumOp(ExtremumOp):
 
     name = "prim.minimum"
     DIRECTION: ClassVar = "lt"
+    KIND: ClassVar = ReduceKind.MIN
 
     def compute(self, x: Array, y: Array) -> Array:
         return np.minimum(x, y)
@@ -292,7 +348,7 @@ class BitsOp(BinaryOp):
 
 
 @irdl_op_definition
-class AndOp(BitsOp):
+class AndOp(CommutativeOp, BitsOp):
     """The bits set in both."""
 
     name = "prim.and"
@@ -300,12 +356,15 @@ class AndOp(BitsOp):
     def compute(self, x: Array, y: Array) -> Array:
         return x & y
 
+    def neutral_right(self) -> float:
+        return identity(ReduceKind.AND, self.result.type.element_type)  # pyright: ignore[reportAttributeAccessIssue]
+
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         return x & y
 
 
 @irdl_op_definition
-class OrOp(BitsOp):
+class OrOp(CommutativeOp, BitsOp):
     """The bits set in either."""
 
     name = "prim.or"
@@ -313,18 +372,24 @@ class OrOp(BitsOp):
     def compute(self, x: Array, y: Array) -> Array:
         return x | y
 
+    def neutral_right(self) -> float:
+        return 0
+
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         return x | y
 
 
 @irdl_op_definition
-class XorOp(BitsOp):
+class XorOp(CommutativeOp, BitsOp):
     """The bits set in one of the two."""
 
     name = "prim.xor"
 
     def compute(self, x: Array, y: Array) -> Array:
         return x ^ y
+
+    def neutral_right(self) -> float:
+        return 0
 
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         return x ^ y

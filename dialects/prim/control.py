@@ -85,6 +85,9 @@ class CompositeOp(RegionOp):
         gradients = pull_back(copied, seeds, build)
         return [gradients.get(operand) for operand in self.operands]
 
+    def fold(self) -> None:
+        return None
+
     def flops(self) -> int:
         return sum(op.flops() for op in self.body.block.ops if isinstance(op, PrimOp))
 

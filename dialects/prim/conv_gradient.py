@@ -4,9 +4,9 @@ Along one spatial dimension, with the input spread by b, padding p, stride s and
 
     out[o] = sum over k of x[(o * s + k * d - p) / b] * w[k]
 
-so x's gradient slides the reversed kernel over the cotangent spread by s, and w's gradient slides the cotangent, dilated
-by s, over the input spread by b with stride d. Groups change places: what are feature groups going forward
-are batch groups in the kernel's gradient.
+so x's gradient slides the reversed kernel over the cotangent spread by s, and w's gradient slides the cotangent,
+dilated by s, over the input spread by b with stride d. Groups change places: what are feature groups going forward are
+batch groups in the kernel's gradient.
 """
 
 from __future__ import annotations

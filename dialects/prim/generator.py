@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from xdsl.builder import Builder
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, IntegerAttr, TensorType, f32, i32, i64
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute
 from xdsl.irdl import (
     AnyAttr,
     ParamAttrConstraint,
@@ -22,13 +22,10 @@ from xdsl.irdl import (
 from xdsl.traits import ConstantLike
 from xdsl.utils.exceptions import VerifyException
 
-from tstorch.dialects.prim.base import Array, Cotangents, GeneratorOp, Gradients, Properties
+from tstorch.dialects.prim.base import MAX_CONSTANT, Array, Cotangents, GeneratorOp, Gradients, Properties
 from tstorch.dialects.prim.sample import Sample
 from tstorch.dialects.prim.types import NUMBERS, dtype_of, int_attr, integer, tensor
 from tstorch.dialects.prim.values import ValuesAttr
-
-MAX_CONSTANT = 64
-"""Elements that the text may hold; what is larger is a weight, or one number broadcast."""
 
 
 class SourceOp(GeneratorOp):
@@ -127,8 +124,3 @@ class IotaOp(SourceOp):
         yield Sample(properties={"shape": (2, 3), "dimension": 1, "element_type": i64})
         yield Sample(properties={"shape": (3, 1, 2), "dimension": 0, "element_type": f32})
         yield Sample(properties={"shape": (1,), "dimension": 0, "element_type": i32})
-
-
-def constant_value(value: SSAValue) -> np.ndarray | None:
-    """The numbers of a value that a prim.constant makes, else None."""
-    return value.owner.value.array() if isinstance(value.owner, ConstantOp) else None

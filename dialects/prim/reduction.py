@@ -77,6 +77,9 @@ class ReduceOp(ReductionOp):
             case _:
                 return [None]
 
+    def forwarded(self) -> SSAValue | None:
+        return None if ints(self.dimensions) else self.operand
+
     def _product_gradient(self, g: Formula, x: Formula) -> Formula:
         """g times the product of the other elements, where some may be 0: the rest's product without them."""
         is_zero = x.compare("eq", 0.0)

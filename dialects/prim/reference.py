@@ -27,7 +27,8 @@ def evaluate(
 
     `weights` gives the array of a prim.weight or prim.derived. `capture` is filled with every value by its SSA value;
     without it each is let go after its last use. `dtype=np.float64` widens all floats, inputs and weights included.
-    Raises ValueError where inputs or ops are not what the function declares, LookupError for a weight without `weights`.
+    Raises ValueError where inputs or ops are not what the function declares, LookupError for a weight where `weights`
+    is missing.
     """
     region = function.body if isinstance(function, FuncOp) else function
     return _Evaluation(weights, capture, dtype).run(region, inputs)

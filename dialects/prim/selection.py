@@ -19,6 +19,7 @@ from tstorch.dialects.prim.binary import LEFT, RIGHT
 from tstorch.dialects.prim.formula import formulas
 from tstorch.dialects.prim.sample import Sample
 from tstorch.dialects.prim.scalar import Scalar
+from tstorch.dialects.prim.shape import uniform_value
 from tstorch.dialects.prim.types import FLOATS, dtype_of, tensor, ui8, ui32
 from tstorch.dialects.prim.unary import SPECIAL
 
@@ -115,6 +116,12 @@ class SelectOp(ElementwiseOp):
         zero = g.lift(0.0)
         return [None, condition.select(g, zero).value, condition.select(zero, g).value]
 
+    def forwarded(self) -> SSAValue | None:
+        if self.on_true is self.on_false:
+            return self.on_true
+        condition = uniform_value(self.condition)
+        return None if condition is None else self.on_true if condition else self.on_false
+
     def scalar(self, condition: Scalar, on_true: Scalar, on_false: Scalar) -> Scalar:
         return condition.select(on_true, on_false)
 
@@ -164,6 +171,9 @@ class ConvertOp(ElementwiseOp):
             return [None]
         [g] = formulas(build, *cotangents)
         return [g.convert(source).value]
+
+    def forwarded(self) -> SSAValue | None:
+        return self.operand if self.operand.type == self.result.type else None
 
     def scalar(self, x: Scalar) -> Scalar:
         return x.compare("ne", 0) if self.element_type == i1 and x.type != i1 else x.cast(self.element_type)
@@ -218,6 +228,11 @@ class BitcastOp(ElementwiseOp):
 
     def compute(self, x: Array) -> Array:
         return np.ascontiguousarray(x).view(dtype_of(self.element_type)).reshape(x.shape)
+
+    def forwarded(self) -> SSAValue | None:
+        inner = self.operand.owner
+        origin = inner.operand if isinstance(inner, BitcastOp) else self.operand
+        return origin if origin.type == self.result.type else None
 
     def scalar(self, x: Scalar) -> Scalar:
         return x.bitcast(self.element_type)

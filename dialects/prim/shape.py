@@ -15,7 +15,7 @@ from xdsl.irdl import VarConstraint, base, irdl_op_definition, operand_def, prop
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.indexing import Index, delinearize, linearize
-from tstorch.dialects.prim.base import Array, Cotangents, Gradients, IndexMapOp, Properties, Source
+from tstorch.dialects.prim.base import Array, Cotangents, Gradients, IndexMapOp, Properties, Source, constant_of
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.sample import Sample
 from tstorch.dialects.prim.types import array_attr, int_attr, integer, ints, tensor
@@ -42,6 +42,30 @@ class RearrangeOp(IndexMapOp):
 
     operand = operand_def(base(TensorType))
     result = result_def(base(TensorType))
+
+    def is_identity(self) -> bool:
+        """Whether every element stays where it is."""
+        return self.operand.type == self.result.type
+
+    def undoes(self, inner: Operation) -> bool:
+        """Whether this op takes back what the op before it did."""
+        return False
+
+    def forwarded(self) -> SSAValue | None:
+        if self.is_identity():
+            return self.operand
+        inner = self.operand.owner
+        if isinstance(inner, RearrangeOp) and inner.operand.type == self.result.type and self.undoes(inner):
+            return inner.operand
+        return None
+
+
+def uniform_value(value: SSAValue) -> np.generic | None:
+    """The number that all elements of a value are, looking through what only moves elements; None where unknown."""
+    while isinstance(value.owner, RearrangeOp):
+        value = value.owner.operand
+    numbers = constant_of(value)
+    return numbers.array().flat[0] if numbers is not None and numbers.is_splat() else None
 
 
 @irdl_op_definition
@@ -73,6 +97,9 @@ class ReshapeOp(RearrangeOp):
     def sources(self, index: Sequence[Index]) -> Sequence[Source]:
         position = linearize(index, shape_of(self.result))
         return [Source(0, tuple(delinearize(position, shape_of(self.operand))))]
+
+    def undoes(self, inner: Operation) -> bool:
+        return isinstance(inner, ReshapeOp)
 
     def forward(self, index: Sequence[Index]) -> tuple[Index, ...]:
         return tuple(delinearize(linearize(index, shape_of(self.operand)), shape_of(self.result)))
@@ -116,6 +143,15 @@ class TransposeOp(RearrangeOp):
 
     def forward(self, index: Sequence[Index]) -> tuple[Index, ...]:
         return tuple(index[axis] for axis in ints(self.permutation))
+
+    def is_identity(self) -> bool:
+        """Whether only dimensions of size 1 change places."""
+        shape = shape_of(self.operand)
+        moved = [axis for axis in ints(self.permutation) if shape[axis] != 1]
+        return moved == sorted(moved) and self.operand.type == self.result.type
+
+    def undoes(self, inner: Operation) -> bool:
+        return isinstance(inner, TransposeOp) and list(ints(self.permutation)) == inverse(ints(inner.permutation))
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -183,6 +219,10 @@ class BroadcastInDimOp(RearrangeOp):
     def sources(self, index: Sequence[Index]) -> Sequence[Source]:
         sizes = zip(ints(self.dimensions), shape_of(self.operand), strict=True)
         return [Source(0, tuple(index[axis] if size > 1 else Index() for axis, size in sizes))]
+
+    def is_identity(self) -> bool:
+        dimensions = ints(self.dimensions)
+        return super().is_identity() and list(dimensions) == sorted(dimensions)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -287,6 +327,12 @@ class ReverseOp(RearrangeOp):
         shape, flipped = shape_of(self.operand), ints(self.dimensions)
         return tuple(shape[axis] - 1 - i if axis in flipped else i for axis, i in enumerate(index))
 
+    def is_identity(self) -> bool:
+        return all(shape_of(self.operand)[axis] == 1 for axis in ints(self.dimensions))
+
+    def undoes(self, inner: Operation) -> bool:
+        return isinstance(inner, ReverseOp) and self.dimensions == inner.dimensions
+
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         yield Sample([(2, 3, 4)], {"dimensions": (0, 2)})
@@ -384,6 +430,10 @@ class PadOp(IndexMapOp):
                 mask.append((shifted % (between + 1), 1))
         return [Source(0, tuple(places), tuple(mask)), Source(1, ())]
 
+    def forwarded(self) -> SSAValue | None:
+        nothing = not any((*ints(self.low), *ints(self.high)))
+        return self.operand if nothing and self.operand.type == self.result.type else None
+
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         yield Sample([(2, 3), ()], {"low": (1, 0), "high": (0, 2), "interior": (0, 1)})
@@ -434,6 +484,9 @@ class ConcatenateOp(IndexMapOp):
             start[axis], limit[axis] = offset, offset + shape_of(operand)[axis]
             gradients.append(build.insert(SliceOp(*cotangents, start=start, limit=limit)).result)
         return gradients
+
+    def forwarded(self) -> SSAValue | None:
+        return self.inputs[0] if len(self.inputs) == 1 else None
 
     def offsets(self) -> list[int]:
         """Where each operand begins along the dimension."""

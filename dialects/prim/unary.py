@@ -1,4 +1,4 @@
-"""Elementwise functions of one operand: signs, roots, rounding, bits. Exponentials and angles are in `transcendental`."""
+"""Elementwise functions of one operand: signs, roots, rounding, bits; `transcendental` has exponentials and angles."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from xdsl.irdl import base, irdl_op_definition, operand_def, prop_def, result_de
 
 from tstorch.dialects.prim.base import NON_DIFFERENTIABLE, Array, Cotangents, ElementwiseOp, Gradients, Properties
 from tstorch.dialects.prim.formula import Formula, formulas
+from tstorch.dialects.prim.kinds import ReduceKind, identity
 from tstorch.dialects.prim.sample import Sample
 from tstorch.dialects.prim.scalar import Scalar
 from tstorch.dialects.prim.types import BITS, FLOATS, NUMBERS, tensor, ui8
@@ -84,6 +85,10 @@ class NegOp(IntegerSamples, SmoothUnaryOp):
 
     def gradient(self, g: Formula, x: Formula, y: Formula) -> Formula:
         return -g
+
+    def forwarded(self) -> SSAValue | None:
+        inner = self.operand.owner
+        return inner.operand if isinstance(inner, NegOp) else None
 
     def scalar(self, x: Scalar) -> Scalar:
         return -x
@@ -218,8 +223,12 @@ class NotOp(UnaryOp):
     def compute(self, x: Array) -> Array:
         return np.invert(x)
 
+    def forwarded(self) -> SSAValue | None:
+        inner = self.operand.owner
+        return inner.operand if isinstance(inner, NotOp) else None
+
     def scalar(self, x: Scalar) -> Scalar:
-        return x.negated() if x.type == i1 else x ^ (2**32 - 1 if x.is_unsigned else -1)
+        return x.negated() if x.type == i1 else x ^ identity(ReduceKind.AND, x.type)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:

@@ -16,6 +16,9 @@ from tstorch.dialects.prim.types import tensor
 class ExternalOp(SourceOp):
     """A tensor that has to be looked up."""
 
+    def fold(self) -> None:
+        return None
+
     def reference(self) -> Sequence[Array]:
         raise LookupError(f"{self.name} has no value of its own: pass evaluate() a lookup for weights")
 
