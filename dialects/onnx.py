@@ -312,7 +312,7 @@ Onnx = OnnxDialect("onnx", [], [AnyType, StringType, WeightAttr, TensorWeightAtt
 def function_body(op: NodeOp, types: Sequence[Attribute | None]) -> FunctionProto | None:
     """The operator's own definition by simpler ones, for operands of these types; None where ONNX gives none."""
     schema, opset = op.schema, op.opset
-    if schema is None or opset is None:
+    if schema is None or opset is None or op.regions:  # a definition that calls the subgraphs is none of ours
         return None
     if versions := [version for version in schema.function_opset_versions if version <= opset]:
         return FunctionProto.FromString(schema.get_function_with_opset_version(max(versions)))

@@ -229,7 +229,7 @@ class _GraphBuilder(NodeBuilder):
 
     def _is_small(self, proto: TensorProto, key: str) -> bool:
         """Whether the tensor stands in the text. What the file says of its size is checked before it is believed."""
-        if is_external(proto) or not 0 < prod(proto.dims) <= INLINE:
+        if is_external(proto) or prod(proto.dims) > INLINE:
             return False
         self._importer.file.stored(key)
         return True

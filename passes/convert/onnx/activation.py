@@ -25,8 +25,10 @@ def leaky_relu(node: Node) -> Value:
 
 @onnx_op("PRelu")
 def parametric_relu(node: Node) -> Value:
-    value = node.input(0)
-    return value.compare("ge", 0).where(value, value * node.input(1))
+    """The slope broadcasts; up to opset 6 it is one per channel."""
+    value, slope = node.input(0), node.input(1)
+    slope = slope.along(1, value.shape) if node.version < 7 else slope
+    return value.compare("ge", 0).where(value, value * slope)
 
 
 @onnx_op("Elu")

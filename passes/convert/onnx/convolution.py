@@ -149,8 +149,8 @@ def windows_of_transposed(node: Node, kernel: Sequence[int], shape: Sequence[int
         low = placed.low if mode == "NOTSET" else (0,) * rank
         high = placed.high if mode == "NOTSET" else (0,) * rank
     else:
-        cut = [size + more - want for size, more, want in zip(full, extra, wanted[-rank:], strict=True)]
-        low = tuple(total // 2 if mode != "SAME_LOWER" else total - total // 2 for total in cut)
+        cut = [max(size + more - want, 0) for size, more, want in zip(full, extra, wanted[-rank:], strict=True)]
+        low = tuple(total // 2 if mode == "SAME_UPPER" else total - total // 2 for total in cut)
         high = tuple(total - first for total, first in zip(cut, low, strict=True))
     return Windows(placed.kernel, strides, dilations, low, tuple(h - more for h, more in zip(high, extra, strict=True)))
 

@@ -165,8 +165,6 @@ def modulo(node: Node) -> Value:
     remainder = dividend.apply(RemOp, divisor)
     if node.attribute("fmod"):
         return remainder
-    if dividend.is_float:
-        raise VerifyException("fmod is 0, which is defined on integers only; set it to 1 for floats")
     wrong = remainder.compare("ne", 0).apply(AndOp, _differ_in_sign(remainder, divisor))
     return wrong.where(remainder + divisor, remainder)
 

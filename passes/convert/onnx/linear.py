@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.contraction import DotGeneralOp
 from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
-from tstorch.passes.convert.onnx.value import Value
+from tstorch.passes.convert.onnx.value import Value, common_shape
 
 
 @onnx_op("MatMul")
@@ -24,7 +23,7 @@ def product(lhs: Value, rhs: Value) -> Value:
     if lhs.rank == 1:
         whole = product(lhs.reshape([1, *lhs.shape]), rhs)
         return whole.reshape([*whole.shape[:-2], whole.shape[-1]])
-    batch = np.broadcast_shapes(lhs.shape[:-2], rhs.shape[:-2])
+    batch = common_shape(lhs.shape[:-2], rhs.shape[:-2])
     left = lhs.broadcast_to([*batch, *lhs.shape[-2:]])
     right = rhs.broadcast_to([*batch, *rhs.shape[-2:]])
     return dot(left, right, batches=len(batch), contract=(left.rank - 1, right.rank - 2))

@@ -132,13 +132,27 @@ def _applied(kind: type[Operation]) -> Callable[[Node], Value]:
     return lambda node: node.input(0).apply(kind)
 
 
+def operands(node: Node) -> tuple[Value, Value]:
+    """Both operands. Up to opset 6 the second may say at which axis of the first it begins."""
+    left, right = node.input(0), node.input(1)
+    axis = node.attribute("axis")
+    if axis is None or not right.rank:
+        return left, right
+    behind = left.rank - normalized(axis, left.rank) - right.rank
+    return left, right.reshape([*right.shape, *[1] * behind])
+
+
 def binary(kinds: Mapping[str, type[Operation]]) -> tuple[Rule, ...]:
     """Rules of operators that are one primitive of two operands, broadcast."""
     return tuple(onnx_op(name)(_applied_to_two(kind)) for name, kind in kinds.items())
 
 
 def _applied_to_two(kind: type[Operation]) -> Callable[[Node], Value]:
-    return lambda node: node.input(0).apply(kind, node.input(1))
+    def convert(node: Node) -> Value:
+        left, right = operands(node)
+        return left.apply(kind, right)
+
+    return convert
 
 
 def rules_of(names: Mapping[str, object]) -> tuple[Rule, ...]:

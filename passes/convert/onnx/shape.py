@@ -11,7 +11,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.generator import IotaOp
 from tstorch.passes.convert.onnx.node import Node, normalized, normalized_axes, onnx_op, rules_of
-from tstorch.passes.convert.onnx.value import Value
+from tstorch.passes.convert.onnx.value import Value, common_shape
 
 
 @onnx_op("Identity")
@@ -127,7 +127,7 @@ def _cut_along(value: Value, axis: int, start: int, end: int, step: int) -> Valu
 @onnx_op("Expand")
 def expand(node: Node) -> Value:
     value, wanted = node.input(0), node.constant(1)
-    return value.broadcast_to(np.broadcast_shapes(value.shape, () if wanted is None else tuple(wanted.tolist())))
+    return value.broadcast_to(common_shape(value.shape, () if wanted is None else wanted.tolist()))
 
 
 @onnx_op("Tile")
@@ -218,7 +218,7 @@ def space_to_depth(node: Node) -> Value:
     value, block = node.input(0), node.attribute("blocksize")
     batch, channels, height, width = value.shape
     apart = value.reshape([batch, channels, height // block, block, width // block, block])
-    return apart.transpose([0, 3, 5, 1, 2, 4]).reshape(
+    return apart.transpose([0, 1, 3, 5, 2, 4] if node.attribute("mode") == "CRD" else [0, 3, 5, 1, 2, 4]).reshape(
         [batch, channels * block * block, height // block, width // block]
     )
 

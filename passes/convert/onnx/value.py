@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from xdsl.dialects.builtin import LocationAttr, TensorType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.elementwise import (
     AddOp,
@@ -33,6 +34,15 @@ from tstorch.dialects.prim.shape import (
     TransposeOp,
 )
 from tstorch.dialects.prim.types import dtype_of, is_float
+
+
+def common_shape(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """What shapes broadcast to, as NumPy's do. Raises VerifyException where they do not."""
+    try:
+        return np.broadcast_shapes(*map(tuple, shapes))
+    except ValueError as error:
+        listed = " and ".join(str(list(shape)) for shape in shapes)
+        raise VerifyException(f"shapes {listed} do not broadcast to one") from error
 
 
 class Emitter:
@@ -99,7 +109,7 @@ class Value:
     def apply(self, kind: type[Operation], *others: Value | float, **properties: object) -> Value:
         """`kind(self, *others)`, all broadcast to one shape."""
         operands = [self, *(self.lift(other) for other in others)]
-        shape = np.broadcast_shapes(*(operand.shape for operand in operands))
+        shape = common_shape(*(operand.shape for operand in operands))
         broadcast = [operand.broadcast_to(shape).ssa for operand in operands]
         return self.emit.value(kind(*broadcast, **properties))
 
