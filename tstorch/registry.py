@@ -33,11 +33,18 @@ PASSES: Mapping[str, str] = {
     "annotate-trace": "tstorch.passes.trace.annotate_trace:AnnotateTracePass",
     "apply-rules": "tstorch.passes.fusion.apply_rules:ApplyRulesPass",
     "canonicalize": "tstorch.passes.simplify.canonicalize:CanonicalizePass",
+    "convert-onnx-to-prim": "tstorch.passes.convert.convert_onnx_to_prim:ConvertOnnxToPrimPass",
     "convert-flow-to-buf": "tstorch.passes.buffers.convert_flow_to_buf:ConvertFlowToBufPass",
     "convert-kernel-to-loop": "tstorch.passes.convert.convert_kernel_to_loop:ConvertKernelToLoopPass",
     "cse": "tstorch.passes.simplify.cse:CsePass",
     "dce": "tstorch.passes.simplify.dce:DcePass",
+    "expand-autodiff": "tstorch.passes.autodiff.expand_autodiff:ExpandAutodiffPass",
+    "expand-optimizer": "tstorch.passes.autodiff.expand_optimizer:ExpandOptimizerPass",
+    "fold-constants": "tstorch.passes.simplify.fold_constants:FoldConstantsPass",
     "form-dispatch-regions": "tstorch.passes.fusion.form_dispatch_regions:FormDispatchRegionsPass",
+    "instrument-dispatches": "tstorch.passes.trace.instrument_dispatches:InstrumentDispatchesPass",
+    "plan-buffers": "tstorch.passes.buffers.plan_buffers:PlanBuffersPass",
+    "select-schedule": "tstorch.passes.schedule.select_schedule:SelectSchedulePass",
     "verify-level": "tstorch.passes.verify_level:VerifyLevelPass",
 }
 
