@@ -9,10 +9,11 @@ from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.flow import KernelKind
 from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp
 from tstorch.locations import fused_location, location_ids
-from tstorch.passes.fusion.kernel_form import KernelForm, Refusal, anchor_kind, kernel_form, shape_of
+from tstorch.passes.fusion.kernel_form import TWO_ANCHORS, KernelForm, Refusal, anchor_kind, kernel_form, shape_of
 from tstorch.passes.fusion.partition import Group, Partition
 from tstorch.remarks import RemarkSink
 
+CYCLE = "TST-F002"
 MAX_OPS = 64
 MAX_RECOMPUTED = 16
 """Elementwise ops that may run once per copy where a small value is broadcast, rather than once in a kernel of its own."""
@@ -36,14 +37,19 @@ class Grower:
 
     def _join_producers(self, op: Operation) -> None:
         tried: set[int] = set()
+        refused: list[tuple[Refusal, Group, Group]] = []
+        joined = False
         while (producer := self._next_producer(op, tried)) is not None:
             tried.add(id(producer))
             consumer = self.partition.group_of[op]
             refusal = self._refusal(producer, consumer)
             if refusal is None:
-                merged = self.partition.merge(producer, consumer)
-                tried.add(id(merged))
-            elif refusal.reason and (_joinable(op) or not producer.anchored):
+                tried.add(id(self.partition.merge(producer, consumer)))
+                joined = True
+            else:
+                refused.append((refusal, producer, consumer))
+        for refusal, producer, consumer in refused:
+            if _worth_saying(refusal, op, joined):
                 self._say(refusal, producer, consumer)
 
     def _next_producer(self, op: Operation, tried: set[int]) -> Group | None:
@@ -63,7 +69,7 @@ class Grower:
         if len(ops) > MAX_OPS:
             return Refusal("TST-F007", f"the kernel would have {len(ops)} ops, at most {MAX_OPS} stay readable")
         if partition.makes_cycle(producer, consumer):
-            return Refusal("TST-F002", "another kernel between the two needs the first and feeds the second")
+            return Refusal(CYCLE, "another kernel between the two needs the first and feeds the second")
         closure = partition.closure(ops)
         results = partition.results(ops)
         form = kernel_form(closure, results)
@@ -184,8 +190,12 @@ def group_nodes(ops: list[Operation]) -> tuple[str, ...]:
     return tuple(location_ids(fused_location(op.location for op in ops)))
 
 
-def _joinable(op: Operation) -> bool:
-    return isinstance(op, ElementwiseOp | IndexMapOp)
+def _worth_saying(refusal: Refusal, op: Operation, joined: bool) -> bool:
+    """Whether a refusal is a chance missed: that an anchor starts a kernel of its own, or a residual's second operand
+    comes from another kernel, is the nature of the graph."""
+    if refusal.id in (TWO_ANCHORS, CYCLE):
+        return isinstance(op, ElementwiseOp | IndexMapOp) and not joined
+    return True
 
 
 def _bytes(value: SSAValue) -> int:

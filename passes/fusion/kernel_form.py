@@ -76,7 +76,7 @@ def kernel_form(ops: Sequence[Operation], results: Sequence[SSAValue]) -> Kernel
     if kinds == {KernelKind.ROW_REDUCTION}:
         return _RowReduction(anchors).check(ops, results)
     if len(anchors) > 1:
-        names = " and ".join(sorted({op.name for op in anchors}))
+        names = " and ".join(op.name for op in anchors)
         return Refusal(TWO_ANCHORS, f"{names} each need a loop nest of their own")
     return _anchored_form(anchors[0], ops, results)
 

@@ -1,0 +1,162 @@
+"""What 64-bit integers can be: intervals, followed from constants, shapes and what the host checks."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from xdsl.dialects.builtin import TensorType, i1, i64
+from xdsl.ir import Block, Operation, SSAValue
+
+from tstorch.dialects.prim.base import IndexMapOp
+from tstorch.dialects.prim.elementwise import (
+    AbsOp,
+    AddOp,
+    AndOp,
+    ConvertOp,
+    DivOp,
+    MaximumOp,
+    MinimumOp,
+    MulOp,
+    NegOp,
+    RemOp,
+    SelectOp,
+    SignOp,
+    SubOp,
+)
+from tstorch.dialects.prim.generator import ConstantOp, IotaOp
+from tstorch.dialects.prim.indexing import GatherOp
+from tstorch.dialects.prim.kinds import ReduceKind
+from tstorch.dialects.prim.reduction import ArgReduceOp, ReduceOp
+from tstorch.dialects.prim.types import dtype_of, integer, ui64
+
+Range = tuple[int, int]
+
+WIDE = frozenset({i64, ui64})
+WORD: Range = (-(2**31), 2**31 - 1)
+HOST: Range = (-(2**29), 2**29 - 1)
+"""What the host lets through for a 64-bit input: a quarter of what a word holds, so that some may be added up."""
+ANYTHING: Range = (-(2**63), 2**63 - 1)
+
+
+def is_wide(value: SSAValue) -> bool:
+    """Whether a value holds 64-bit integers."""
+    return isinstance(value.type, TensorType) and value.type.element_type in WIDE
+
+
+def ranges_of(block: Block) -> dict[SSAValue, Range]:
+    """The interval of each 64-bit value of a block; what the host or a file holds is within HOST."""
+    ranges: dict[SSAValue, Range] = {arg: HOST for arg in block.args if is_wide(arg)}
+    for op in block.ops:
+        for result in op.results:
+            if is_wide(result):
+                ranges[result] = _range(op, ranges)
+    return ranges
+
+
+def _range(op: Operation, ranges: Mapping[SSAValue, Range]) -> Range:
+    operands = [ranges.get(operand, ANYTHING) for operand in op.operands if is_wide(operand)]
+    if isinstance(op, IndexMapOp | SelectOp):
+        return _hull(operands) if operands else ANYTHING
+    if isinstance(op, GatherOp):
+        return operands[0]
+    rule = _RULES.get(type(op))
+    return rule(operands) if rule else _by_op(op, operands)
+
+
+def _by_op(op: Operation, operands: Sequence[Range]) -> Range:
+    """Ranges that depend on more than the operands' ranges."""
+    match op:
+        case ConstantOp():
+            values = op.value.array()
+            return (int(values.min()), int(values.max())) if values.size else (0, 0)
+        case IotaOp():
+            assert isinstance(op.result.type, TensorType)
+            return 0, max(op.result.type.get_shape()[integer(op.dimension)] - 1, 0)
+        case ArgReduceOp():
+            assert isinstance(op.operand.type, TensorType)
+            return 0, op.operand.type.get_shape()[integer(op.dimension)] - 1
+        case ReduceOp():
+            return _reduced(op, operands[0])
+        case ConvertOp():
+            return _converted(op, operands)
+    return ANYTHING if op.operands else HOST
+
+
+def _reduced(op: ReduceOp, operand: Range) -> Range:
+    if op.kind.data in (ReduceKind.MAX, ReduceKind.MIN):
+        return operand
+    if op.kind.data is not ReduceKind.ADD:
+        return ANYTHING
+    count = _elements(op.operand) // max(_elements(op.result), 1)
+    return min(operand[0] * count, 0), max(operand[1] * count, 0)
+
+
+def _converted(op: ConvertOp, operands: Sequence[Range]) -> Range:
+    """Floats saturate at a word instead of at 64 bits."""
+    assert isinstance(op.operand.type, TensorType)
+    element = op.operand.type.element_type
+    if operands:
+        return operands[0]
+    if element == i1:
+        return 0, 1
+    dtype = dtype_of(element)
+    if dtype.kind == "f":
+        return WORD
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def _elements(value: SSAValue) -> int:
+    assert isinstance(value.type, TensorType)
+    return int(np.prod(value.type.get_shape(), dtype=np.int64))
+
+
+def _hull(ranges: Sequence[Range]) -> Range:
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _corners(combine: Callable[[int, int], int]) -> Callable[[Sequence[Range]], Range]:
+    """The range of a function that is monotonic in each argument."""
+
+    def range_of(operands: Sequence[Range]) -> Range:
+        (a, b), (c, d) = operands
+        values = [combine(x, y) for x in (a, b) for y in (c, d)]
+        return min(values), max(values)
+
+    return range_of
+
+
+def _remainder(operands: Sequence[Range]) -> Range:
+    """Smaller than the divisor, no larger than the dividend, and of the dividend's sign."""
+    (low, high), (c, d) = operands
+    most = max(abs(c), abs(d), 1) - 1
+    return max(min(low, 0), -most), min(max(high, 0), most)
+
+
+def _quotient(operands: Sequence[Range]) -> Range:
+    (low, high), _ = operands
+    most = max(abs(low), abs(high))
+    return -most, most
+
+
+def _bits(operands: Sequence[Range]) -> Range:
+    """Both operands at least 0: no more than the smaller of the two."""
+    return (0, min(high for _, high in operands)) if all(low >= 0 for low, _ in operands) else ANYTHING
+
+
+def _magnitude(operands: Sequence[Range]) -> Range:
+    low, high = operands[0]
+    return max(low, -high, 0), max(abs(low), abs(high))
+
+
+_RULES: Mapping[type[Operation], Callable[[Sequence[Range]], Range]] = {
+    AddOp: _corners(lambda x, y: x + y),
+    SubOp: _corners(lambda x, y: x - y),
+    MulOp: _corners(lambda x, y: x * y),
+    MinimumOp: _corners(min),
+    MaximumOp: _corners(max),
+    NegOp: lambda operands: (-operands[0][1], -operands[0][0]),
+    AbsOp: _magnitude,
+    SignOp: lambda operands: (-1, 1),
+    RemOp: _remainder,
+    DivOp: _quotient,
+    AndOp: _bits,
+}
