@@ -14,7 +14,7 @@ from xdsl.utils.exceptions import DiagnosticException, ParseError
 from tstorch.catalog import pass_list
 from tstorch.diagnostics import DiagnosticError, UsageError, write_text_atomically
 from tstorch.instruments import IRDumper, IRPrinter, PassTimer, module_text
-from tstorch.levels import Level, get_level
+from tstorch.levels import Level, get_level, get_pipeline
 from tstorch.pipeline import Observer, compile, parse_passes, run_passes
 from tstorch.plugins import Extensions
 from tstorch.registry import PRINTERS, CompilerContext, load, make_context
@@ -74,8 +74,11 @@ class _Opt:
         options = self.options
         if options.list_passes:
             return self._finish(pass_list(self.extensions))
+        if options.compile_to == Level.ARTIFACT and not options.output:
+            raise UsageError("--compile-to=artifact makes a file, not text; say where with -o FILE")
         results = [self._chunk(text, offset) for text, offset in self._chunks()]
-        self._finish(f"{SPLIT}\n".join(results))
+        if options.compile_to != Level.ARTIFACT:
+            self._finish(f"{SPLIT}\n".join(results))
         if options.time_passes:
             sys.stderr.write(self.timer.table())
         return 0
@@ -135,7 +138,7 @@ class _Opt:
         finally:
             if options.remarks:
                 sys.stderr.writelines(f"{remark}\n" for remark in get_remarks(module))
-        return self._text(module)
+        return self._result(module)
 
     def _module(self, text: str | None, offset: int, context: CompilerContext) -> ModuleOp:
         options = self.options
@@ -163,10 +166,13 @@ class _Opt:
         rules = self.options.rules if stop is None else []
         return ",".join([*(f'apply-rules{{file="{path}"}}' for path in rules), self.options.passes]).strip(",")
 
-    def _text(self, module: ModuleOp) -> str:
+    def _result(self, module: ModuleOp) -> str:
         options = self.options
         if options.compile_to == Level.ARTIFACT:
-            raise UsageError("--compile-to=artifact makes a file, not text; tstorch-run --save-artifact writes it")
+            from tstorch.artifact.emit import emit_artifact
+
+            emit_artifact(module, pipeline=get_pipeline(module), rules=options.rules).write(options.output)
+            return ""
         if options.print_as != "mlir":
             return load(PRINTERS[options.print_as])(module)
         debuginfo = options.print_debuginfo or options.compile_to is not None

@@ -13,7 +13,6 @@ from xdsl.printer import Printer
 
 from tstorch.diagnostics import write_text_atomically
 from tstorch.levels import get_level
-from tstorch.pipeline import phase_of
 
 
 def module_text(module: ModuleOp, *, debuginfo: bool = True, generic: bool = False) -> str:
@@ -48,7 +47,7 @@ class IRPrinter:
 
 @dataclass
 class IRDumper:
-    """Writes the IR after each pass that changed it to `NN-phase.after-pass.mlir`."""
+    """Writes the IR after each pass that changed it to `NN-level.after-pass.mlir`."""
 
     folder: Path
     _before: str = ""
@@ -62,7 +61,7 @@ class IRDumper:
         text = module_text(module)
         if text != self._before:
             self._before = text
-            place = phase_of(step.name) or get_level(module) or "module"
+            place = get_level(module) or "module"
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text_atomically(self.folder / f"{self._count:02}-{place}.after-{step.name}.mlir", text)
 

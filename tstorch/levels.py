@@ -1,10 +1,10 @@
 """The levels of the IR, and what may stand at each: the one table that `verify-level` checks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, ModuleOp, StringAttr, i64
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntegerAttr, ModuleOp, StringAttr, i64
 
 from tstorch.diagnostics import LevelError
 
@@ -118,6 +118,20 @@ def get_dims(module: ModuleOp) -> dict[str, int]:
 def set_dims(module: ModuleOp, dims: Mapping[str, int]) -> None:
     """Records the symbolic dimensions bound at import."""
     module.attributes["tst.dims"] = DictionaryAttr({name: IntegerAttr(dims[name], i64) for name in sorted(dims)})
+
+
+def get_pipeline(module: ModuleOp) -> list[str]:
+    """Specs of the pipeline's passes that have run on the module since it was imported, in order."""
+    attribute = module.attributes.get("tst.pipeline")
+    if not isinstance(attribute, ArrayAttr):
+        return []
+    return [spec.data for spec in attribute if isinstance(spec, StringAttr)]
+
+
+def add_to_pipeline(module: ModuleOp, specs: Sequence[str]) -> None:
+    """Records that passes of the pipeline have run."""
+    if specs:
+        module.attributes["tst.pipeline"] = ArrayAttr([StringAttr(spec) for spec in [*get_pipeline(module), *specs]])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, VerifyException
 
 from tstorch.diagnostics import DiagnosticError, LevelError, UsageError
-from tstorch.levels import Level, get_level, set_level
+from tstorch.levels import Level, add_to_pipeline, get_level, set_level
 from tstorch.locations import LocationAudit
 from tstorch.plugins import Extensions
 from tstorch.registry import CompilerContext, make_context, pass_class
@@ -47,14 +47,27 @@ class Phase:
         return f"before-{self.name}", f"after-{self.name}"
 
 
+SIMPLIFY = (Step("canonicalize", optional=True), Step("cse", optional=True), Step("dce", optional=True))
+
 PHASES: tuple[Phase, ...] = (
     Phase("import", Level.ONNX, ()),
-    Phase("prim", Level.PRIM, ()),
-    Phase("fusion", Level.FLOW, ()),
-    Phase("schedule", Level.FLOW, ()),
-    Phase("loop", Level.LOOP, ()),
+    Phase(
+        "prim",
+        Level.PRIM,
+        (
+            Step("convert-onnx-to-prim"),
+            Step("fold-constants", optional=True),
+            *SIMPLIFY,
+            Step("apply-rules{only=replace}", optional=True),
+            *SIMPLIFY,
+            Step("apply-rules{only=outline}", optional=True),
+        ),
+    ),
+    Phase("fusion", Level.FLOW, (Step("form-dispatch-regions"),)),
+    Phase("schedule", Level.FLOW, (Step("select-schedule"),)),
+    Phase("loop", Level.LOOP, (Step("convert-kernel-to-loop"),)),
     Phase("wgsl", Level.WGSL, ()),
-    Phase("buf", Level.BUF, ()),
+    Phase("buf", Level.BUF, (Step("convert-flow-to-buf"), Step("plan-buffers"), Step("instrument-dispatches"))),
 )
 
 
@@ -85,8 +98,8 @@ def phase_of(pass_name: str) -> str:
 
 
 def optional_passes() -> list[str]:
-    """The passes that `--without` may drop."""
-    return [step.name for phase in PHASES for step in phase.steps if step.optional]
+    """The passes that `--without` may drop, each once."""
+    return list(dict.fromkeys(step.name for phase in PHASES for step in phase.steps if step.optional))
 
 
 def hook_points() -> list[str]:
@@ -107,14 +120,14 @@ def plan(
     `without` names optional passes, plugins' passes or text rules to leave out. Raises DiagnosticError for other names.
     """
     extensions = extensions or Extensions()
-    unwanted = set(without)
+    passes, unwanted_rules = _split_unwanted(without, extensions)
     specs: list[str] = []
     for phase in PHASES:
         if start.order < phase.level.order <= stop.order:
             before, after = phase.hooks
-            own = [spec for step in phase.steps for spec in _with_rules(step, rules)]
+            own = [spec for step in phase.steps for spec in _with_rules(step, rules, unwanted_rules)]
             specs += [*extensions.hooked(before), *own, *extensions.hooked(after)]
-    return _drop(specs, unwanted, extensions)
+    return [spec for spec in specs if spec.partition("{")[0] not in passes]
 
 
 def compile(
@@ -127,7 +140,10 @@ def compile(
     observers: Sequence[Observer] = (),
     verify_each: bool = False,
 ) -> list[str]:
-    """Compiles the module in place from the level it stands at to `to`; returns the specs of the passes that ran."""
+    """Compiles the module in place from the level it stands at to `to`; returns the specs of the passes that ran.
+
+    The module keeps the list (`get_pipeline`), so that text printed on the way and continued gives the same artifact.
+    """
     context = context or make_context()
     start = get_level(module)
     if start is None:
@@ -138,6 +154,7 @@ def compile(
         raise LevelError(f"the module stands at level {start}, beyond {to}; compilation only goes forward")
     specs = plan(start, to, without=without, rules=rules, extensions=context.extensions)
     run_passes(module, parse_passes(",".join(specs), context.extensions), context, observers, verify_each=verify_each)
+    add_to_pipeline(module, specs)
     return specs
 
 
@@ -238,29 +255,28 @@ def _instance(spec: ArgSpec, extensions: Extensions | None) -> ModulePass:
         raise UsageError(f"pass {spec.name}: {error}") from None
 
 
-def _with_rules(step: Step, rules: Sequence[str]) -> list[str]:
-    """A step's own spec; the user's rules come right before the built-in ones, so they win."""
-    if step.spec != "apply-rules":
+def _with_rules(step: Step, rules: Sequence[str], unwanted: Sequence[str]) -> list[str]:
+    """A step's own spec. The user's rules come right before the built-in ones of their kind, so they win."""
+    if step.name != "apply-rules":
         return [step.spec]
-    return [*(f'apply-rules{{file="{path}"}}' for path in rules), step.spec]
+    kind = step.spec.partition("{")[2].rstrip("}")
+    left_out = f" without={','.join(unwanted)}" if unwanted else ""
+    return [*(f'apply-rules{{file="{path}" {kind}}}' for path in rules), f"apply-rules{{{kind}{left_out}}}"]
 
 
-def _drop(specs: list[str], unwanted: set[str], extensions: Extensions) -> list[str]:
-    """Leaves out what `--without` names: passes, and rules of the built-in and the plugins' files."""
-    if not unwanted:
-        return specs
+def _split_unwanted(without: Iterable[str], extensions: Extensions) -> tuple[set[str], list[str]]:
+    """What `--without` names: passes, and rules of the built-in and the plugins' files."""
+    unwanted = set(without)
     droppable = set(optional_passes()) | {name for plugin in extensions.plugins for name in plugin.passes}
-    passes, names = unwanted & droppable, unwanted - droppable
+    names = sorted(unwanted - droppable)
     if names:
         from tstorch.passes.fusion.rules.library import library_rule_names
 
         known = library_rule_names(extensions)
-        if bad := sorted(names - set(known)):
-            choices = ", ".join(sorted(droppable | set(known)))
+        if bad := [name for name in names if name not in known]:
+            choices = ", ".join([*sorted(droppable), *known])
             raise DiagnosticError(f"cannot leave out {', '.join(bad)}; optional passes and rules are: {choices}")
-        without = ",".join(f'"{name}"' for name in sorted(names))
-        specs = [f"apply-rules{{without={without}}}" if spec == "apply-rules" else spec for spec in specs]
-    return [spec for spec in specs if spec.partition("{")[0] not in passes]
+    return unwanted & droppable, names
 
 
 __all__ = [

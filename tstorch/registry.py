@@ -19,6 +19,7 @@ DIALECTS: Mapping[str, str] = {
     "func": "xdsl.dialects.func:Func",
     "math": "xdsl.dialects.math:Math",
     "memref": "xdsl.dialects.memref:MemRef",
+    "test": "xdsl.dialects.test:Test",
     "vector": "xdsl.dialects.vector:Vector",
     # ours
     "buf": "tstorch.dialects.buf:Buf",

@@ -14,7 +14,7 @@ from tstorch.passes.rewrite import Pattern, Rewriter, apply_patterns
 from tstorch.registry import load
 
 # Dialect -> its patterns, imported where the module holds ops of that dialect.
-PATTERNS: Mapping[str, str] = {}
+PATTERNS: Mapping[str, str] = {"prim": "tstorch.passes.simplify.patterns.prim:PATTERNS"}
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,10 @@ class CanonicalizePass(TSTorchPass):
     Uses each op's own `fold` and the patterns of `passes/simplify/patterns`. Producers that lose their last use go too.
 
         // before
-        %zero = arith.constant 0 : i32
-        %a = arith.addi %x, %zero : i32
-        func.return %a : i32
+        %a = prim.transpose %x, permutation = [1, 2, 0] : tensor<2x3x4xf32> -> tensor<3x4x2xf32>
+        %b = prim.transpose %a, permutation = [1, 2, 0] : tensor<3x4x2xf32> -> tensor<4x2x3xf32>
         // after
-        func.return %x : i32
+        %b = prim.transpose %x, permutation = [2, 0, 1] : tensor<2x3x4xf32> -> tensor<4x2x3xf32>
     """
 
     name = "canonicalize"

@@ -1,21 +1,27 @@
 """From a rule's syntax tree to a pattern of the rewriting driver."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+from lark import Token
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, FloatAttr, IntegerAttr, StringAttr, f64, i64
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.base import GeneratorOp, PrimOp
-from tstorch.dialects.prim.composite import CompositeOp
+from tstorch.dialects.prim.control import CompositeOp, YieldOp
 from tstorch.dialects.prim.shape import BroadcastInDimOp
+from tstorch.passes.fusion.rules.builders import BUILDERS
 from tstorch.passes.fusion.rules.matching import Found, Matcher, resolve
 from tstorch.passes.fusion.rules.predicates import Predicate, predicate_named
 from tstorch.passes.fusion.rules.syntax import Call, Field, Outline, Replace, Rule
 from tstorch.passes.rewrite import Pattern, Rewriter, fused_location
 from tstorch.plugins import Extensions
+
+Expression = Call | Token | int | float
+Maker = Callable[[Builder, Sequence[Any], Mapping[str, Attribute]], SSAValue]
 
 
 def compile_rule(rule: Rule, context: Context, extensions: Extensions) -> Pattern:
@@ -31,8 +37,8 @@ def compile_rule(rule: Rule, context: Context, extensions: Extensions) -> Patter
     matcher = Matcher(rule, kinds, predicates)
     if isinstance(rule.action, Outline):
         return OutlinePattern(matcher)
-    classes = {str(call.op): _prim_class(rule, call, context) for call in _calls(rule.action)}
-    return ReplacePattern(matcher, rule.action, classes)
+    makers = {str(call.op): _maker(rule, call, context) for call in _calls(rule.action)}
+    return ReplacePattern(matcher, rule.action, makers)
 
 
 class RulePattern(Pattern):
@@ -69,10 +75,10 @@ class RulePattern(Pattern):
 class ReplacePattern(RulePattern):
     """`replace NAME with EXPRESSION`."""
 
-    def __init__(self, matcher: Matcher, action: Replace, classes: Mapping[str, type[PrimOp]]) -> None:
+    def __init__(self, matcher: Matcher, action: Replace, makers: Mapping[str, Maker]) -> None:
         super().__init__(matcher)
         self._action = action
-        self._classes = classes
+        self._makers = makers
 
     def rewrite(self, op: Operation, found: Found, rewriter: Rewriter) -> None:
         value = self._build(self._action.expression, found, rewriter.builder(op))
@@ -82,15 +88,17 @@ class ReplacePattern(RulePattern):
         rewriter.replace(op, value, reason=f"replaced by an existing value (rule {self.matcher.rule.name})")
         rewriter.passed(value.owner if isinstance(value.owner, Operation) else op, self.id, "replaced")
 
-    def _build(self, expression: object, found: Found, build: Builder) -> SSAValue:
+    def _build(self, expression: Expression, found: Found, build: Builder) -> Any:
+        if isinstance(expression, int | float):
+            return expression
         if not isinstance(expression, Call):
-            return found.value(str(expression))
+            return found.value(expression)
         operands = [self._build(operand, found, build) for operand in expression.operands]
         properties: dict[str, Attribute] = dict(found.ops[expression.like].properties) if expression.like else {}
         for name, argument in expression.attributes:
             properties[name] = _attribute(resolve(argument, found), argument, self.matcher.rule, expression)
         try:
-            return build.insert(_new_op(self._classes[expression.op], operands, properties)).results[0]
+            return self._makers[expression.op](build, operands, properties)
         except (VerifyException, KeyError, ValueError, TypeError) as error:
             detail = f"property {error} is missing" if isinstance(error, KeyError) else str(error)
             raise self.matcher.rule.error(expression.op, f"cannot build {expression.op}: {detail}") from error
@@ -133,7 +141,8 @@ def _group(label: str, members: Sequence[Operation], results: Sequence[SSAValue]
     mapping: dict[SSAValue, SSAValue] = dict(zip(outside, block.args, strict=True))
     for op in inner:
         block.add_op(op.clone(mapping))
-    group = CompositeOp.of(label, list(outside), block, [mapping[value] for value in results])
+    block.add_op(YieldOp(*(mapping[value] for value in results)))
+    group = CompositeOp(*outside, label=label, region=Region(block))
     group.location = fused_location(op.location for op in members)
     return group
 
@@ -160,15 +169,21 @@ def _op_class(rule: Rule, name: object, context: Context) -> type[Operation]:
     return kind
 
 
-def _prim_class(rule: Rule, call: Call, context: Context) -> type[PrimOp]:
+def _maker(rule: Rule, call: Call, context: Context) -> Maker:
+    """What makes the value that a call in a replacement stands for: an op of a class, or a builder."""
+    if call.op.type == "NAME":
+        builder = BUILDERS.get(call.op)
+        if builder is None:
+            raise rule.error(call.op, f"there is no builder '{call.op}'; builders are: {', '.join(BUILDERS)}")
+        return lambda build, operands, properties: builder(build, *operands)
     kind = _op_class(rule, call.op, context)
     if not issubclass(kind, PrimOp):
         raise rule.error(call.op, f"'{call.op}' is no primitive: a replacement is made of prim ops")
-    return kind
+    return lambda build, operands, properties: build.insert(_new_op(kind, operands, properties)).results[0]
 
 
 def _calls(action: Replace) -> Iterator[Call]:
-    pending = [action.expression]
+    pending: list[Expression] = [action.expression]
     while pending:
         expression = pending.pop()
         if isinstance(expression, Call):

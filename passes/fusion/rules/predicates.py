@@ -2,48 +2,52 @@
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 from xdsl.dialects.builtin import AnyFloat, ArrayAttr, DenseArrayBase, FloatAttr, IntegerAttr, StringAttr, TensorType
 from xdsl.ir import Attribute, SSAValue
 
-from tstorch.dialects.prim.generator import constant_value
+from tstorch.dialects.prim.base import GeneratorOp, PrimOp
+from tstorch.dialects.prim.contraction import ConvOp
 from tstorch.dialects.prim.shape import BroadcastInDimOp
-from tstorch.dialects.prim.weight import DerivedOp, WeightOp
+from tstorch.dialects.prim.weight import ExternalOp, WeightOp
+from tstorch.passes.simplify.constants import constant_numbers, is_filled, source
 from tstorch.plugins import Extensions
 
 Predicate = Callable[..., bool]
 
 
-def source(value: SSAValue) -> SSAValue:
-    """The value that `value` repeats: broadcasts are looked through."""
-    while isinstance(op := value.owner, BroadcastInDimOp):
-        value = op.operand
-    return value
-
-
 def is_constant(value: SSAValue) -> bool:
     """Whether the value's numbers stand in the text."""
-    return constant_value(source(value)) is not None
+    return constant_numbers(value) is not None
 
 
 def is_zero(value: SSAValue) -> bool:
     """Whether all of the value's numbers are 0."""
-    return _all(value, 0)
+    return is_filled(value, 0)
 
 
 def is_one(value: SSAValue) -> bool:
     """Whether all of the value's numbers are 1."""
-    return _all(value, 1)
+    return is_filled(value, 1)
 
 
 def is_number(value: SSAValue, number: float) -> bool:
     """Whether all of the value's numbers are `number`, to the precision of its type."""
-    return _all(value, number)
+    return is_filled(value, number)
 
 
 def is_weight(value: SSAValue) -> bool:
-    """Whether the value is known before any input: a weight, or derived from weights at load."""
-    return isinstance(source(value).owner, WeightOp | DerivedOp)
+    """Whether the value is known at load: an untrained weight, a constant, or computed from such alone."""
+    pending, seen = [value], set[SSAValue]()
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        op = current.owner
+        if not isinstance(op, PrimOp) or (isinstance(op, WeightOp) and op.trainable is not None):
+            return False
+        pending.extend(op.operands)
+    return any(isinstance(current.owner, ExternalOp | GeneratorOp) for current in seen)
 
 
 def is_float(value: SSAValue) -> bool:
@@ -72,6 +76,14 @@ def varies_along(value: SSAValue, dimension: int) -> bool:
     return all(size == 1 or at == dimension for size, at in zip(sizes.get_shape(), dimensions, strict=True))
 
 
+def filters_first(convolution: SSAValue) -> bool:
+    """Whether a convolution's result has its channels in dimension 1 and its kernel its filters in dimension 0."""
+    op = convolution.owner
+    if not isinstance(op, ConvOp) or plain(op.batch_group_count) != 1:
+        return False
+    return op.kernel_layout.data.startswith("O") and op.output_layout.data.startswith("NC")
+
+
 def equal(first: object, second: object) -> bool:
     """Whether a property equals a number, a string, a list or another property."""
     return plain(first) == plain(second)
@@ -89,6 +101,7 @@ PREDICATES: Mapping[str, Predicate] = {
         has_rank,
         same_type,
         varies_along,
+        filters_first,
         equal,
     )
 }
@@ -120,8 +133,3 @@ def plain(value: object) -> object:
         case ArrayAttr():
             return [plain(item) for item in value]
     return value
-
-
-def _all(value: SSAValue, number: float) -> bool:
-    numbers = constant_value(source(value))
-    return numbers is not None and bool(np.all(numbers == np.asarray(number, numbers.dtype)))

@@ -52,10 +52,10 @@ class Match:
 
 @dataclass(frozen=True)
 class Call:
-    """`prim.conv(x, w) like c {strides = [1, 1]}`."""
+    """`prim.conv(x, w) like c {strides = [1, 1]}`, or `spread(scale, w, 0)`: a builder's name has no dot."""
 
     op: Token
-    operands: "tuple[Call | Token, ...]"
+    operands: "tuple[Call | Token | int | float, ...]"
     like: Token | None
     attributes: tuple[tuple[Token, Argument], ...]
 
@@ -170,11 +170,12 @@ def _names_used(rule: Rule) -> Iterator[Token]:
         for condition in match.conditions:
             yield from _argument_names(condition.arguments)
     if isinstance(rule.action, Replace):
-        pending = [rule.action.expression]
+        pending: list[Call | Token | int | float] = [rule.action.expression]
         while pending:
             expression = pending.pop()
             if isinstance(expression, Token):
                 yield expression
+            if not isinstance(expression, Call):
                 continue
             pending.extend(expression.operands)
             yield from filter(None, [expression.like])
@@ -233,7 +234,7 @@ class _Builder(Transformer[Token, Any]):
 
     def call(self, parts: list[Any]) -> Call:
         op, *rest = parts
-        operands = tuple(part for part in rest if isinstance(part, Call | Token))
+        operands = tuple(_operand(part) for part in rest if isinstance(part, Call | Token))
         like = next((part.name for part in rest if isinstance(part, _Like)), None)
         attributes = next((part for part in rest if isinstance(part, tuple)), ())
         return Call(op, operands, like, attributes)
@@ -266,6 +267,10 @@ def _argument(part: Any) -> Argument:
     if isinstance(part, Token) and part.type == "STRING":
         return str(part[1:-1])
     return part
+
+
+def _operand(part: Call | Token) -> Call | Token | int | float:
+    return _number(part) if isinstance(part, Token) and part.type == "SIGNED_NUMBER" else part
 
 
 def _number(text: str) -> int | float:

@@ -2,11 +2,10 @@
 
 from xdsl.ir import SSAValue
 
-from tstorch.dialects.prim.generator import constant_value
-from tstorch.passes.fusion.rules.predicates import source
+from tstorch.passes.simplify.constants import constant_numbers
 
 
 def is_negative(value: SSAValue) -> bool:
     """Whether all of the value's numbers are below 0."""
-    numbers = constant_value(source(value))
+    numbers = constant_numbers(value)
     return numbers is not None and bool((numbers < 0).all())

@@ -22,3 +22,18 @@ func.func @kept(%x: f32, %y: f32) -> (i1, i1, f32, f32) {
   %d = func.call @merged(%x) : (f32) -> f32
   func.return %a, %b, %c, %d : i1, i1, f32, f32
 }
+
+// Tests that constants of different nodes stay apart, for each kernel computes its own, and that their users still merge.
+// CHECK-LABEL: func.func @numbered
+// CHECK:       %[[Z:.*]] = prim.constant dense<0.0> : tensor<f32> loc("relu_1")
+// CHECK-NEXT:  prim.constant dense<0.0> : tensor<f32> loc("relu_2")
+// CHECK-NEXT:  %[[R:.*]] = prim.maximum %{{.*}}, %[[Z]] : tensor<f32> loc(fused["relu_1", "relu_2"])
+// CHECK-NEXT:  prim.add %[[R]], %[[R]]
+func.func @numbered(%x: tensor<f32>) -> tensor<f32> {
+  %a = prim.constant dense<0.0> : tensor<f32> loc("relu_1")
+  %b = prim.constant dense<0.0> : tensor<f32> loc("relu_2")
+  %c = prim.maximum %x, %a : tensor<f32> loc("relu_1")
+  %d = prim.maximum %x, %b : tensor<f32> loc("relu_2")
+  %e = prim.add %c, %d : tensor<f32> loc("add_2")
+  func.return %e : tensor<f32>
+}
