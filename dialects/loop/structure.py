@@ -144,6 +144,11 @@ class KernelOp(IRDLOperation):
         """The loop over all invocations."""
         return next(op for op in self.body.block.ops if isinstance(op, ParallelOp))
 
+    @property
+    def serial_iterations(self) -> int:
+        """The most iterations of serial loops that one invocation runs, of all loops together."""
+        return _serial_iterations(self.body.block, 1)
+
     def extent(self, id: Id) -> int:
         """How many values the id takes."""
         return (self.grid_size if id.is_workgroup else self.workgroup_size)[id.axis]
@@ -468,6 +473,15 @@ def stored_memory(kernel: KernelOp) -> Iterator[SSAValue]:
     for op in kernel.walk():
         if op.name == "loop.store":
             yield op.operands[1]
+
+
+def _serial_iterations(block: Block, times: int) -> int:
+    total = 0
+    for op in block.ops:
+        inner = times * op.trips if isinstance(op, ForOp) else times
+        total += inner if isinstance(op, ForOp) and not op.is_static else 0
+        total += sum(_serial_iterations(body, inner) for region in op.regions for body in region.blocks)
+    return total
 
 
 def _verify_memory(what: str, type: Attribute) -> None:

@@ -222,35 +222,36 @@ def _spell_atom(expr: AffineExpr, operands: Sequence[SSAValue], of: SpellingOf, 
     return join(dividend, f" {symbol} {expr.rhs.value}u").at(Level.MULTIPLY)
 
 
-def _static_value(expr: AffineExpr, operands: Sequence[SSAValue], static: IsStatic) -> StaticValue | None:
-    """What computes the expression from the indices of static loops; None where it needs more."""
-    if isinstance(expr, AffineDimExpr):
-        value = operands[expr.position]
+def _static_value(atom: AffineExpr, operands: Sequence[SSAValue], static: IsStatic) -> StaticValue | None:
+    """What computes an atom from the indices of static loops; None where it needs more."""
+    if isinstance(atom, AffineConstantExpr):
+        number = atom.value
+        return lambda scope: number
+    if isinstance(atom, AffineDimExpr):
+        value = operands[atom.position]
         return (lambda scope: scope.values[value]) if static(value) else None
-    parts = [(factor, _static_or_number(atom, operands, static)) for factor, atom in split_sum(expr)]
-    if len(parts) > 1 or parts[0][0] != 1:
-        known = [(factor, part) for factor, part in parts if part is not None]
-        return None if len(known) < len(parts) else lambda scope: sum(f * part(scope) for f, part in known)
-    if not isinstance(expr, AffineBinaryOpExpr) or not isinstance(expr.rhs, AffineConstantExpr):
+    if not isinstance(atom, AffineBinaryOpExpr) or not isinstance(atom.rhs, AffineConstantExpr):
         return None
-    inner, divisor = _static_or_number(expr.lhs, operands, static), expr.rhs.value
-    if inner is None:
+    dividend, divisor = _static_sum(atom.lhs, operands, static), atom.rhs.value
+    if dividend is None:
         return None
-    if expr.kind is AffineBinaryOpKind.FloorDiv:
-        return lambda scope: inner(scope) // divisor
-    return lambda scope: inner(scope) % divisor
+    if atom.kind is AffineBinaryOpKind.FloorDiv:
+        return lambda scope: dividend(scope) // divisor
+    return lambda scope: dividend(scope) % divisor
 
 
-def _static_or_number(expr: AffineExpr, operands: Sequence[SSAValue], static: IsStatic) -> StaticValue | None:
-    if isinstance(expr, AffineConstantExpr):
-        value = expr.value
-        return lambda scope: value
-    return _static_value(expr, operands, static)
+def _static_sum(expr: AffineExpr, operands: Sequence[SSAValue], static: IsStatic) -> StaticValue | None:
+    parts: list[tuple[int, StaticValue]] = []
+    for factor, atom in split_sum(expr):
+        if (value := _static_value(atom, operands, static)) is None:
+            return None
+        parts.append((factor, value))
+    return lambda scope: sum(factor * value(scope) for factor, value in parts)
 
 
 def static_number(expr: AffineExpr, operands: Sequence[SSAValue]) -> StaticValue:
     """What computes an expression of static loop indices only. Raises ValueError for any other."""
-    value = _static_or_number(expr, operands, lambda _: True)
+    value = _static_sum(expr, operands, lambda _: True)
     if value is None:
         raise ValueError(f"{expr} is no index expression")
     return value

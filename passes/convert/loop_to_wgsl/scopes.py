@@ -4,10 +4,10 @@ A block under construction is a scope. Ops are appended in order, and a loop onl
 appended to an outer scope while an inner one is open stands before the inner loop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from xdsl.dialects.builtin import UNKNOWN_LOC
+from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import Block, SSAValue
 
 from tstorch.dialects import wgsl
@@ -59,16 +59,21 @@ class Scopes:
         self._values[key] = value
         self._defined[key] = self.current
 
+    @property
+    def values(self) -> Mapping[object, SSAValue]:
+        """The u32 value of each index so far."""
+        return self._values
+
     def spell(self, index: Index, emit: Emitter) -> SSAValue:
         """The index as a u32 value at the end of the emitter's block, sharing what outer blocks already computed."""
-        shared = self._shared(index)
+        shared = self._shared(index, emit.location)
         operands = [dim.key for dim in shared.dims]
         if len(operands) == 1 and not shared.const and shared.coefficient(operands[0]) == 1:
             if not wgsl.is_static(self._values[operands[0]]):
                 return self._values[operands[0]]
         return emit.value(wgsl.IndexOp.of(shared, self._values))
 
-    def _shared(self, index: Index) -> Index:
+    def _shared(self, index: Index, location: LocationAttr) -> Index:
         """The index with everything that is known at run time only replaced by one computed value."""
         moving: dict[int, dict[Atom, int]] = {}
         terms: dict[Atom, int] = {}
@@ -77,29 +82,29 @@ class Scopes:
             if all(fixed):
                 terms[atom] = factor
             elif any(fixed):
-                terms[self._partly_shared(atom)] = factor
+                terms[self._partly_shared(atom, location)] = factor
             else:
                 depth = max(self._defined[dim.key].depth for dim in atom_dims(atom))
                 moving.setdefault(depth, {})[atom] = factor
         base: dict[Atom, int] = {}
         for depth in sorted(moving):
-            base = self._computed(self._stack[depth], base | moving[depth])
+            base = self._computed(self._stack[depth], base | moving[depth], location)
         return Index(index.const, base | terms)
 
-    def _partly_shared(self, atom: Atom) -> Atom:
+    def _partly_shared(self, atom: Atom, location: LocationAttr) -> Atom:
         if isinstance(atom, Dim):
             return atom
-        dividend = self._shared(atom.dividend)
+        dividend = self._shared(atom.dividend, location)
         return Quotient(dividend, atom.divisor) if isinstance(atom, Quotient) else Remainder(dividend, atom.divisor)
 
-    def _computed(self, scope: Scope, terms: dict[Atom, int]) -> dict[Atom, int]:
+    def _computed(self, scope: Scope, terms: dict[Atom, int], location: LocationAttr) -> dict[Atom, int]:
         """The sum as one value of the scope."""
         (atom, factor), *more = terms.items()
         if not more and factor == 1 and isinstance(atom, Dim):
             return terms
         key = frozenset(terms.items())
         if (value := scope.known.get(key)) is None:
-            emit = Emitter(scope.block, UNKNOWN_LOC)
+            emit = Emitter(scope.block, location)
             index = emit.value(wgsl.IndexOp.of(Index(0, terms), self._values))
             value = scope.known[key] = emit.value(wgsl.LetOp(index))
             self._values[value] = value
