@@ -98,7 +98,12 @@ def _names(attributes: ArrayAttr[DictionaryAttr] | None) -> list[str]:
 
 def _onnxruntime_outputs(model: Any, inputs: Arrays) -> Arrays:
     runtime: Any = importlib.import_module("onnxruntime")
-    source = str(model) if isinstance(model, str | Path) else model if isinstance(model, bytes) else None
-    session = runtime.InferenceSession(source or model.SerializeToString(), providers=["CPUExecutionProvider"])
+    if isinstance(model, str | Path):
+        source: str | bytes = str(model)
+    else:
+        source = model if isinstance(model, bytes) else model.SerializeToString()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors only: its advice on the model is not what was asked for
+    session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))

@@ -91,7 +91,7 @@ def _kernels(report: Record, limit: int | None) -> list[str]:
     names = node_names(report)
     lines = [f"{'time':>9} {'of gpu':>6} {'x':>3} {'bytes':>9} {'work':>11} {'bound':>7} {'of it':>5}  what"]
     for kernel in kernels[:limit]:
-        nodes = few([names.get(node, node) for node in kernel["nodes"]], 1)
+        nodes = few([names.get(node) or node for node in kernel["nodes"]], 1)
         lines.append(
             f"{time_text(kernel['us']):>9} {share_text(kernel['us'], whole):>6} {kernel['dispatches']:>3} "
             f"{bytes_text(kernel['bytes']):>9} {count_text(kernel['flops'], 'FLOP'):>11} "

@@ -22,8 +22,9 @@ def timed_dispatches(trace: Trace) -> list[Record]:
 
 def total_us(dispatches: Iterable[Record]) -> float | None:
     """The sum of the dispatches' times, or None where any of them is untimed."""
-    times = [dispatch.get("us") for dispatch in dispatches]
-    return None if not times or None in times else sum(times)
+    rows = list(dispatches)
+    times = [row["us"] for row in rows if row.get("us") is not None]
+    return sum(times) if rows and len(times) == len(rows) else None
 
 
 def gpu_us(trace: Trace) -> float | None:
