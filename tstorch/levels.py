@@ -41,7 +41,7 @@ class Legal:
 
 
 # The ops whose body runs on the device: everything inside them is held against `Legal.kernel`.
-KERNEL_OPS = frozenset({"flow.kernel", "wgsl.module"})
+KERNEL_OPS = frozenset({"flow.kernel", "loop.kernel", "wgsl.module"})
 
 _FRAME = frozenset({"builtin", "func"})
 _DATA = frozenset({"prim.weight", "prim.constant"})
