@@ -8,6 +8,7 @@ from xdsl.dialects.func import FuncOp
 
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
+from tstorch.passes.fusion.composites import inline_composites, seal
 from tstorch.passes.fusion.grow import Grower, group_nodes
 from tstorch.passes.fusion.outline_kernels import KernelTable, Outliner, label_of
 from tstorch.passes.fusion.partition import Partition
@@ -21,11 +22,13 @@ class FormDispatchRegionsPass(TSTorchPass):
 
     Elementwise ops join the kernel that produces their operand, or the other way round; broadcasts, transposes, slices
     and pads become index arithmetic inside the kernels that read through them; reductions over the same rows share one
-    kernel with what feeds and follows them. A reshape of what stands in memory is a view. With `fuse=false` each op is a
-    kernel of its own.
+    kernel with what feeds and follows them. A `prim.composite` becomes one kernel under its label. A reshape of what
+    stands in memory is a view, a concatenation whose parts lie one behind the other is written by its producers. With
+    `fuse=false` each op is a kernel of its own.
 
     Declines, with a remark: a kernel needs one anchor (TST-F006) and one iteration space (TST-F003), no cycle through
-    another kernel (F002), at most as many bindings as the target has (F004); work is not repeated (F001, F005).
+    another kernel (F002), at most as many bindings as the target has (F004); work is not repeated (F001, F005); a
+    composite that is no one kernel is fused like other ops (F008).
 
         // before
         func.func @main(%x: tensor<4xf32>, %y: tensor<4xf32>) -> tensor<4xf32> {
@@ -40,7 +43,9 @@ class FormDispatchRegionsPass(TSTorchPass):
           flow.yield %1 : tensor<4xf32>
         }
         func.func @main(%x: tensor<4xf32>, %y: tensor<4xf32>) -> tensor<4xf32> {
-          %0 = flow.dispatch @exp_0(%x, %y) {nodes = [loc(unknown), loc(unknown)], label = "add + exp"} : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+          %0 = flow.dispatch @exp_0(%x, %y) {
+              nodes = [loc(unknown), loc(unknown)], label = "add + exp", flops = array<i64: 4, 4>}
+              : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
           func.return %0 : tensor<4xf32>
         }
     """
@@ -56,9 +61,11 @@ class FormDispatchRegionsPass(TSTorchPass):
         limit = get_target(module).limits.max_storage_buffers_per_shader_stage
         with self.remarks(module) as remarks:
             for func in [op for op in module.body.block.ops if isinstance(op, FuncOp)]:
+                named = inline_composites(func)
                 partition = Partition(func)
+                seal(partition, named, limit, remarks)
                 if self.fuse:
-                    Grower(partition, remarks, limit).run()
+                    Grower(partition, remarks, limit, quiet=func.sym_name.data == "init").run()
                 _say_what_fused(partition, remarks)
                 remarks.elide(group_nodes(partition.ops), "dead: no result needs it")
                 Outliner(func, partition, kernels).run()

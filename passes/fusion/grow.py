@@ -1,4 +1,4 @@
-"""Grows kernels: where joining an op to a producer's kernel is legal and saves memory traffic, and what to say if not."""
+"""Grows kernels: where joining an op to a producer's kernel is legal and pays, and what to say where it does not."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from tstorch.remarks import RemarkSink
 CYCLE = "TST-F002"
 MAX_OPS = 64
 MAX_RECOMPUTED = 16
-"""Elementwise ops that may run once per copy where a small value is broadcast, rather than once in a kernel of its own."""
+"""Elementwise ops that may run once per copy of a value that is broadcast, rather than in a kernel of their own."""
 
 _PER_TILE = (KernelKind.CONTRACTION, KernelKind.WINDOW, KernelKind.INDEXED)
 
@@ -28,6 +28,8 @@ class Grower:
     partition: Partition
     remarks: RemarkSink
     max_bindings: int
+    quiet: bool = False
+    """Says nothing of chances missed: what runs once is not worth a word."""
 
     def run(self) -> None:
         """Merges groups until each op has tried all its producers, the latest first."""
@@ -49,7 +51,7 @@ class Grower:
             else:
                 refused.append((refusal, producer, consumer))
         for refusal, producer, consumer in refused:
-            if _worth_saying(refusal, op, joined):
+            if not self.quiet and _worth_saying(refusal, op, joined):
                 self._say(refusal, producer, consumer)
 
     def _next_producer(self, op: Operation, tried: set[int]) -> Group | None:

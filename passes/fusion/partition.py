@@ -1,4 +1,4 @@
-"""Divides the ops of one function into kernels: each op joins the kernels of its producers where that is legal and pays.
+"""The ops of one function, divided into kernels: which group each op is in, and who produces and uses what.
 
 Index maps and generators belong to no kernel: every kernel that needs one computes it in place. They are looked
 through wherever values are followed from a producer to a user.
@@ -22,7 +22,7 @@ OFFSET_ALIGNMENT = 256
 
 @dataclass(eq=False)
 class Group:
-    """The ops of one kernel, in program order. A sealed group takes in no more; a host group is a view, not a kernel."""
+    """The ops of one kernel, in program order. A sealed group takes in no more; a host group is a view, no kernel."""
 
     ops: list[Operation]
     label: str = ""
@@ -84,7 +84,7 @@ class Partition:
         return [result for op in ops for result in op.results if any(user not in inside for user in self.users(result))]
 
     def closure(self, ops: Sequence[Operation]) -> list[Operation]:
-        """The ops and what they need computed in place, in program order. Reshapes of what stands in memory are views."""
+        """The ops and what they need computed in place, in program order. A reshape of what is in memory is a view."""
         inside = dict.fromkeys(ops)
         stack = [operand for op in ops for operand in op.operands]
         while stack:
@@ -99,7 +99,7 @@ class Partition:
         return sorted(inside, key=self.position.__getitem__)
 
     def is_memory(self, value: SSAValue, inside: object) -> bool:
-        """Whether a kernel of the ops `inside` reads a value as a binding: a root computed elsewhere, or a view of one."""
+        """Whether a kernel of the ops `inside` reads a value as a binding: what another computes, or a view of that."""
         owner = value.owner
         if owner in inside:  # pyright: ignore[reportOperatorIssue]
             return False
@@ -185,7 +185,7 @@ class Partition:
         return isinstance(owner, PrimOp) and not isinstance(owner, (*DATA, GeneratorOp, IndexMapOp))
 
     def _is_host_view(self, op: Operation) -> bool:
-        """Whether a concatenation costs nothing: its operands lie one behind the other, so their kernels write its parts."""
+        """Whether a concatenation costs nothing: its parts lie one behind the other, where their kernels write them."""
         if not isinstance(op, ConcatenateOp) or _is_returned(op):
             return False
         dimension = op.properties["dimension"].value.data  # pyright: ignore[reportAttributeAccessIssue]

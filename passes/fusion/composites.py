@@ -1,0 +1,75 @@
+"""Named groups become kernels: each prim.composite is inlined, and its ops stay together under its label."""
+
+from dataclasses import dataclass
+
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Operation, SSAValue
+
+from tstorch.dialects.prim.control import CompositeOp
+from tstorch.passes.fusion.grow import group_nodes, memory_operands
+from tstorch.passes.fusion.kernel_form import Refusal, kernel_form
+from tstorch.passes.fusion.partition import Group, Partition
+from tstorch.remarks import RemarkSink
+
+
+@dataclass(frozen=True)
+class Named:
+    """The ops that a composite held, and its label."""
+
+    label: str
+    ops: list[Operation]
+
+
+def inline_composites(func: FuncOp) -> list[Named]:
+    """Puts the ops of each composite in its place; says which were together. A composite inside one is part of it."""
+    found: list[Named] = []
+    for op in list(func.body.block.ops):
+        if isinstance(op, CompositeOp):
+            found.append(Named(op.label.data, _inline(op)))
+    return found
+
+
+def _inline(op: CompositeOp) -> list[Operation]:
+    block = op.parent
+    assert block is not None
+    values: dict[SSAValue, SSAValue] = dict(zip(op.body.block.args, op.operands, strict=True))
+    *inner, end = op.body.block.ops
+    copies: list[Operation] = []
+    for each in inner:
+        copy = each.clone(values)
+        copy.location = each.location
+        block.insert_op_before(copy, op)
+        copies.append(copy)
+    for result, value in zip(op.results, end.operands, strict=True):
+        result.replace_all_uses_with(values.get(value, value))
+    op.detach()
+    op.erase()
+    return [leaf for copy in copies for leaf in (_inline(copy) if isinstance(copy, CompositeOp) else [copy])]
+
+
+def seal(partition: Partition, named: list[Named], max_bindings: int, remarks: RemarkSink) -> None:
+    """Makes one closed group of each composite; declines, with a remark, where no one kernel can hold it."""
+    for each in named:
+        ops = [op for op in each.ops if op in partition.group_of]
+        if not ops:
+            continue
+        refusal = _refusal(partition, ops, max_bindings)
+        if refusal is None:
+            group = Group(ops, label=each.label, sealed=True)
+            partition.group_of.update(dict.fromkeys(ops, group))
+        else:
+            reason = f"{each.label} does not become one kernel: {refusal.reason}"
+            remarks.missed(group_nodes(ops), "TST-F008", reason, suggest="its ops are fused like all others")
+
+
+def _refusal(partition: Partition, ops: list[Operation], max_bindings: int) -> Refusal | None:
+    if any(partition.group_of[op].host for op in ops):
+        return Refusal("TST-F008", "a concatenation in it is written by its producers")
+    closure, results = partition.closure(ops), partition.results(ops)
+    form = kernel_form(closure, results)
+    if isinstance(form, Refusal):
+        return form
+    bindings = len(memory_operands(partition, ops, closure)) + len(results)
+    if bindings > max_bindings:
+        return Refusal("TST-F004", f"it would need {bindings} bindings, the target has {max_bindings}")
+    return None

@@ -1,0 +1,177 @@
+"""Moves what depends on weights alone into @init."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+
+from tstorch.dialects.prim.base import ContractionOp, GeneratorOp, IndexMapOp, PrimOp
+from tstorch.dialects.prim.shape import ConcatenateOp, TransposeOp
+from tstorch.dialects.prim.weight import DerivedOp, WeightOp
+from tstorch.levels import Level
+from tstorch.locations import node_ids
+from tstorch.passes.base import TSTorchPass
+
+
+@dataclass(frozen=True)
+class OutlineInitPass(TSTorchPass):
+    """Moves what depends on weights alone into @init, which runs once at load; @main reads the results.
+
+    A batch norm that is folded into weights costs nothing per run then. Broadcasts, slices and reshapes of a weight
+    stay where they are: they cost nothing in the kernel that reads through them, and would only take memory. A
+    transpose that feeds a contraction is moved: in order, the weight is read faster. Leaves trainable weights alone.
+
+        // before
+        func.func @main(%x: tensor<4xf32>) -> (tensor<4xf32>) {
+          %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<4xf32>
+          %e = prim.exp %w : tensor<4xf32> loc("/exp")
+          %0 = prim.mul %x, %e : tensor<4xf32> loc("/mul")
+          func.return %0 : tensor<4xf32>
+        }
+        // after
+        func.func @init() -> (tensor<4xf32> {tst.name = "w.derived"}) {
+          %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<4xf32>
+          %e = prim.exp %w : tensor<4xf32> loc("/exp")
+          func.return %e : tensor<4xf32>
+        }
+        func.func @main(%x: tensor<4xf32>) -> (tensor<4xf32>) {
+          %e = prim.derived "w.derived" : tensor<4xf32>
+          %0 = prim.mul %x, %e : tensor<4xf32> loc("/mul")
+          func.return %0 : tensor<4xf32>
+        }
+    """
+
+    name = "outline-init"
+    requires = ensures = Level.PRIM
+
+    def apply(self, ctx: Context, module: ModuleOp, /) -> None:
+        functions = [op for op in module.body.block.ops if isinstance(op, FuncOp)]
+        init = next((func for func in functions if func.sym_name.data == "init"), None)
+        with self.remarks(module) as remarks:
+            for func in functions:
+                values = [] if func is init else list(_worth_deriving(func))
+                if values:
+                    init = init or _empty_init(module, functions[0])
+                    names = _Init(init).add(values)
+                    ids = [id for value in values for id in node_ids(_owner(value))]
+                    remarks.passed(dict.fromkeys(ids), "TST-I001", f"{len(values)} tensors are computed once, at load")
+                    _replace(func, values, names)
+
+
+def _worth_deriving(func: FuncOp) -> Iterator[SSAValue]:
+    """The values that weights alone decide and something else uses, each once, in program order."""
+    fixed: dict[SSAValue, bool] = {}  # value -> whether a weight is in it
+    found: dict[SSAValue, None] = {}
+    for op in func.body.block.ops:
+        if _is_fixed(op, fixed):
+            weights = isinstance(op, WeightOp) or any(fixed[operand] for operand in op.operands)
+            fixed.update(dict.fromkeys(op.results, weights))
+        else:
+            sources = [_behind_maps(value, op) for value in op.operands if fixed.get(value)]
+            found.update((value, None) for value in sources if not isinstance(value.owner, WeightOp | DerivedOp))
+    order = {op: position for position, op in enumerate(func.body.block.ops)}
+    yield from sorted(found, key=lambda value: order[_owner(value)])
+
+
+def _is_fixed(op: Operation, fixed: dict[SSAValue, bool]) -> bool:
+    if isinstance(op, WeightOp):
+        return op.trainable is None
+    if isinstance(op, DerivedOp) or not isinstance(op, PrimOp):
+        return False
+    return isinstance(op, GeneratorOp) or (bool(op.operands) and all(operand in fixed for operand in op.operands))
+
+
+def _behind_maps(value: SSAValue, user: Operation) -> SSAValue:
+    """What an index map reads that costs nothing where it is."""
+    owner = value.owner
+    packs = isinstance(owner, TransposeOp) and isinstance(user, ContractionOp)
+    if not isinstance(owner, IndexMapOp) or isinstance(owner, ConcatenateOp) or packs:
+        return value
+    return _behind_maps(owner.operands[0], owner)
+
+
+def _empty_init(module: ModuleOp, before: FuncOp) -> FuncOp:
+    func = FuncOp("init", ((), ()), Region(Block([ReturnOp()])), res_attrs=ArrayAttr(()))
+    module.body.block.insert_op_before(func, before)
+    return func
+
+
+class _Init:
+    """@init as it grows."""
+
+    def __init__(self, func: FuncOp) -> None:
+        self._func = func
+        terminator = func.body.block.last_op
+        assert isinstance(terminator, ReturnOp)
+        self._return = terminator
+        self._notes = list(func.res_attrs.data) if func.res_attrs is not None else []
+
+    def add(self, values: Sequence[SSAValue]) -> list[str]:
+        """Copies what computes the values; their names."""
+        copies: dict[SSAValue, SSAValue] = {}
+        for op in _needed(values):
+            copy = op.clone(copies)
+            copy.location = op.location
+            self._func.body.block.insert_op_before(copy, self._return)
+            for old, new in zip(op.results, copy.results, strict=True):
+                new.name_hint = old.name_hint
+        names = [self._name(value) for value in values]
+        self._return.operands = [*self._return.operands, *(copies[value] for value in values)]
+        self._func.res_attrs = ArrayAttr(self._notes)
+        self._func.function_type = FunctionType.from_lists((), [value.type for value in self._return.operands])
+        return names
+
+    def _name(self, value: SSAValue) -> str:
+        """After the largest weight in it."""
+        weights = [op for op in _needed([value]) if isinstance(op, WeightOp)]
+        stem = max(weights, key=_size).key.data + ".derived"
+        taken = {note.data["tst.name"] for note in self._notes}
+        name, count = stem, 2
+        while StringAttr(name) in taken:
+            name, count = f"{stem}.{count}", count + 1
+        self._notes.append(DictionaryAttr({"tst.name": StringAttr(name)}))
+        return name
+
+
+def _replace(func: FuncOp, values: Sequence[SSAValue], names: Sequence[str]) -> None:
+    """Reads the derived values, and drops what nothing needs any more."""
+    block = func.body.block
+    candidates = _needed(values)
+    for value, name in zip(values, names, strict=True):
+        derived = DerivedOp(name, type=value.type)  # pyright: ignore[reportArgumentType]
+        derived.result.name_hint = value.name_hint
+        block.insert_op_before(derived, _owner(value))
+        value.replace_all_uses_with(derived.result)
+    for op in reversed(candidates):
+        if not any(result.uses for result in op.results):
+            op.detach()
+            op.erase()
+
+
+def _needed(values: Sequence[SSAValue]) -> list[Operation]:
+    """The ops that compute values, in program order."""
+    found: dict[Operation, None] = {}
+    stack = [_owner(value) for value in values if isinstance(value.owner, Operation)]
+    while stack:
+        op = stack.pop()
+        if op not in found:
+            found[op] = None
+            stack.extend(operand.owner for operand in op.operands if isinstance(operand.owner, Operation))
+    block = next(iter(found)).parent
+    assert block is not None
+    return [op for op in block.ops if op in found]
+
+
+def _owner(value: SSAValue) -> Operation:
+    assert isinstance(value.owner, Operation)
+    return value.owner
+
+
+def _size(op: WeightOp) -> int:
+    size = 1
+    for extent in op.result.type.get_shape():  # pyright: ignore[reportAttributeAccessIssue]
+        size *= extent
+    return size
