@@ -48,6 +48,15 @@ def test_a_profile_reports_on_itself_and_adds_up(trace):
 
 
 @pytest.mark.gpu
+def test_every_dispatch_of_the_process_is_counted(path):
+    with tstorch.load(path) as model:
+        model.run({"x": X, "z": Z})
+        counted = model.profile(iterations=3, warmup=1).report()["submitted"]
+        assert counted == model._worker.facts()["submitted"]
+        assert counted["model"] == 2 * counted["runs"]
+
+
+@pytest.mark.gpu
 def test_kernels_and_nodes_add_up_to_the_gpu_part(trace):
     report = trace.report()
     gpu = report["parts_us"]["gpu"] - report["timing"]["residual_us"]

@@ -56,8 +56,8 @@ def examine(request: Request, *, out: TextIO, err: TextIO) -> ExitCode:
     with _progress(notes) as progress, _load(request, progress) as model:
         _say_adapter(notes, model)
         inputs = given if given is not None else _drawn(notes, model, request.seed)
-        trace = model.profile(given, iterations=request.iterations, warmup=request.warmup, seed=request.seed)
         outputs = model.run(inputs)
+        trace = model.profile(given, iterations=request.iterations, warmup=request.warmup, seed=request.seed)
         if request.check:
             progress("check", 0, 0)
             trace.measured["check"] = check_outputs(model.compiled, inputs, outputs)

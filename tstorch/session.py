@@ -106,6 +106,7 @@ class Model:
         """Measures about `seconds` of runs, or `iterations` of each kind, on drawn inputs where none are given."""
         given = self.draw_inputs(seed) if inputs is None else dict(inputs)
         options = {"iterations": iterations, "warmup": warmup, "seconds": seconds, "progress": self._progress}
+        ceilings = self._worker.ceilings()  # first, so that the profile's count of dispatches is complete
         profile = self._worker.profile(given, **options)
         self._first_run_ms = self._first_run_ms or profile["first_run_ms"]
         return record_trace(
@@ -113,7 +114,7 @@ class Model:
             adapter=self.adapter,
             inputs=[self._input_facts(value, drawn=inputs is None) for value in self.inputs],
             stages=self._cold_stages(),
-            profile=profile | {"ceilings": self._worker.ceilings()},
+            profile=profile | {"ceilings": ceilings},
             kind=Measured,
         )
 
