@@ -43,9 +43,7 @@ def fail(message: str, code: ExitCode) -> ExitCode:
 def add_compile_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that shape compilation, the same for every tool."""
     group = parser.add_argument_group("compilation")
-    group.add_argument(
-        "--target", metavar="ID|FILE", help="device to compile for (default: WebGPU limits, a CPU)"
-    )
+    group.add_argument("--target", metavar="ID|FILE", help="device to compile for (default: WebGPU limits, a CPU)")
     group.add_argument("--dim", metavar="NAME=N", action="append", default=[], help="bind a symbolic dimension")
     group.add_argument("--rules", metavar="FILE", action="append", default=[], help="text rules to apply, before ours")
     group.add_argument("--without", metavar="NAME", action="append", default=[], help="leave out a pass or rule")

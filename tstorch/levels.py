@@ -44,12 +44,13 @@ class Legal:
 KERNEL_OPS = frozenset({"flow.kernel", "loop.kernel", "wgsl.module"})
 
 _FRAME = frozenset({"builtin", "func"})
-_DATA = frozenset({"prim.weight", "prim.constant"})
-_FLOW_HOST = _FRAME | _DATA | {"program", "flow"}
+# What the host's code may hold once kernels are formed: dispatches, data, and views of what stands in memory.
+_HOST = _FRAME | {"program", "flow.dispatch", "prim.weight", "prim.derived", "prim.reshape", "prim.concatenate"}
 
 _INTEGERS = frozenset({"i1", "i8", "i16", "i32", "i64", "ui8", "ui16", "ui32", "ui64", "i4", "ui4"})
 _ANY_ELEMENT = _INTEGERS | {"f16", "bf16", "f32", "f64"}
 _STORABLE = frozenset({"i1", "i8", "ui8", "i32", "ui32", "f16", "f32"})
+_SCALAR = ("arith", "math", "memref", "vector")
 
 LEVELS: Mapping[Level, Legal] = {
     Level.ONNX: Legal(
@@ -65,25 +66,25 @@ LEVELS: Mapping[Level, Legal] = {
         left_by={"onnx": "convert-onnx-to-prim"},
     ),
     Level.FLOW: Legal(
-        host=_FLOW_HOST,
+        host=_HOST | {"flow.kernel"},
         kernel=frozenset({"prim", "flow"}),
         elements=_STORABLE,
         left_by={"onnx": "convert-onnx-to-prim", "prim": "form-dispatch-regions", "element": "legalize-types"},
     ),
     Level.LOOP: Legal(
-        host=_FLOW_HOST,
-        kernel=frozenset({"flow", "loop", "arith", "math", "memref", "vector"}),
+        host=_HOST | {"loop.kernel"},
+        kernel=frozenset({"loop", *_SCALAR}),
         elements=_STORABLE,
-        left_by={"prim": "convert-kernel-to-loop", "element": "legalize-types"},
+        left_by={"prim": "convert-kernel-to-loop", "flow": "convert-kernel-to-loop", "element": "legalize-types"},
     ),
     Level.WGSL: Legal(
-        host=_FLOW_HOST,
-        kernel=frozenset({"flow", "wgsl"}),
+        host=_HOST | {"wgsl.module"},
+        kernel=frozenset({"wgsl"}),
         elements=_STORABLE,
-        left_by=dict.fromkeys(["prim", "loop", "arith", "math", "memref", "vector"], "convert-loop-to-wgsl"),
+        left_by=dict.fromkeys(["loop", *_SCALAR], "convert-loop-to-wgsl") | {"flow": "convert-kernel-to-loop"},
     ),
     Level.BUF: Legal(
-        host=_FRAME | {"program", "buf", "trace"},
+        host=_FRAME | {"program", "buf", "trace", "wgsl.module"},
         kernel=frozenset({"wgsl"}),
         elements=_STORABLE,
         left_by={"flow": "convert-flow-to-buf", "prim": "convert-flow-to-buf", "loop": "convert-loop-to-wgsl"},

@@ -61,12 +61,13 @@ PHASES: tuple[Phase, ...] = (
             Step("apply-rules{only=replace}", optional=True),
             *SIMPLIFY,
             Step("apply-rules{only=outline}", optional=True),
+            Step("legalize-types"),
         ),
     ),
     Phase("fusion", Level.FLOW, (Step("form-dispatch-regions"),)),
     Phase("schedule", Level.FLOW, (Step("select-schedule"),)),
     Phase("loop", Level.LOOP, (Step("convert-kernel-to-loop"),)),
-    Phase("wgsl", Level.WGSL, ()),
+    Phase("wgsl", Level.WGSL, (Step("convert-loop-to-wgsl"),)),
     Phase("buf", Level.BUF, (Step("convert-flow-to-buf"), Step("plan-buffers"), Step("instrument-dispatches"))),
 )
 

@@ -15,6 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from xdsl.context import Context
+
 from tstorch.diagnostics import DiagnosticError
 
 GROUP = "tstorch.plugins"
@@ -99,6 +101,13 @@ class Extensions:
     def excuse(self) -> str:
         """What to add to "unknown pass": the plugins that failed to load and may have brought it."""
         return "".join(f"; {plugin}" for plugin in self.broken)
+
+
+@dataclass
+class CompilerContext(Context):
+    """xDSL's context, and what plugins add beyond dialects."""
+
+    extensions: Extensions = field(default_factory=Extensions)
 
 
 def _load(entry: EntryPoint) -> Plugin | BrokenPlugin:

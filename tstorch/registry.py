@@ -2,15 +2,13 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from xdsl.context import Context
 from xdsl.ir import Dialect
 from xdsl.passes import ModulePass
 
 from tstorch.diagnostics import UsageError
-from tstorch.plugins import Extensions
+from tstorch.plugins import CompilerContext, Extensions
 
 DIALECTS: Mapping[str, str] = {
     # xDSL's
@@ -28,15 +26,17 @@ DIALECTS: Mapping[str, str] = {
     "onnx": "tstorch.dialects.onnx:Onnx",
     "prim": "tstorch.dialects.prim.dialect:Prim",
     "trace": "tstorch.dialects.trace:Trace",
+    "wgsl": "tstorch.dialects.wgsl:Wgsl",
 }
 
 PASSES: Mapping[str, str] = {
     "annotate-trace": "tstorch.passes.trace.annotate_trace:AnnotateTracePass",
     "apply-rules": "tstorch.passes.fusion.apply_rules:ApplyRulesPass",
     "canonicalize": "tstorch.passes.simplify.canonicalize:CanonicalizePass",
-    "convert-onnx-to-prim": "tstorch.passes.convert.convert_onnx_to_prim:ConvertOnnxToPrimPass",
     "convert-flow-to-buf": "tstorch.passes.buffers.convert_flow_to_buf:ConvertFlowToBufPass",
     "convert-kernel-to-loop": "tstorch.passes.convert.convert_kernel_to_loop:ConvertKernelToLoopPass",
+    "convert-loop-to-wgsl": "tstorch.passes.convert.convert_loop_to_wgsl:ConvertLoopToWgslPass",
+    "convert-onnx-to-prim": "tstorch.passes.convert.convert_onnx_to_prim:ConvertOnnxToPrimPass",
     "cse": "tstorch.passes.simplify.cse:CsePass",
     "dce": "tstorch.passes.simplify.dce:DcePass",
     "expand-autodiff": "tstorch.passes.autodiff.expand_autodiff:ExpandAutodiffPass",
@@ -44,6 +44,7 @@ PASSES: Mapping[str, str] = {
     "fold-constants": "tstorch.passes.simplify.fold_constants:FoldConstantsPass",
     "form-dispatch-regions": "tstorch.passes.fusion.form_dispatch_regions:FormDispatchRegionsPass",
     "instrument-dispatches": "tstorch.passes.trace.instrument_dispatches:InstrumentDispatchesPass",
+    "legalize-types": "tstorch.passes.convert.legalize_types:LegalizeTypesPass",
     "plan-buffers": "tstorch.passes.buffers.plan_buffers:PlanBuffersPass",
     "select-schedule": "tstorch.passes.schedule.select_schedule:SelectSchedulePass",
     "verify-level": "tstorch.passes.verify_level:VerifyLevelPass",
@@ -51,13 +52,6 @@ PASSES: Mapping[str, str] = {
 
 # Forms of the result other than IR text: functions from a module to text.
 PRINTERS: Mapping[str, str] = {}
-
-
-@dataclass
-class CompilerContext(Context):
-    """xDSL's context, and what plugins add beyond dialects."""
-
-    extensions: Extensions = field(default_factory=Extensions)
 
 
 def load(entry: str) -> Any:

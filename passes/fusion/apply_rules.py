@@ -13,8 +13,7 @@ from tstorch.passes.fusion.rules.compiler import compile_rule
 from tstorch.passes.fusion.rules.library import library_rules, read_rules
 from tstorch.passes.fusion.rules.syntax import Outline, Replace
 from tstorch.passes.rewrite import apply_patterns
-from tstorch.plugins import Extensions
-from tstorch.registry import CompilerContext
+from tstorch.plugins import CompilerContext, Extensions
 
 KINDS = {"replace": Replace, "outline": Outline}
 

@@ -1,6 +1,5 @@
 """Folds ops and brings them into one form, until nothing changes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -11,10 +10,7 @@ from xdsl.traits import ConstantLike, HasFolder
 
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.rewrite import Pattern, Rewriter, apply_patterns
-from tstorch.registry import load
-
-# Dialect -> its patterns, imported where the module holds ops of that dialect.
-PATTERNS: Mapping[str, str] = {"prim": "tstorch.passes.simplify.patterns.prim:PATTERNS"}
+from tstorch.passes.simplify.patterns.prim import PATTERNS
 
 
 @dataclass(frozen=True)
@@ -33,11 +29,7 @@ class CanonicalizePass(TSTorchPass):
     name = "canonicalize"
 
     def apply(self, ctx: Context, module: ModuleOp) -> None:
-        dialects = {op.name.partition(".")[0] for op in module.walk()}
-        patterns: list[Pattern] = [FoldPattern(ctx)]
-        for dialect, entries in PATTERNS.items():
-            if dialect in dialects:
-                patterns += [pattern() for pattern in load(entries)]
+        patterns = [FoldPattern(ctx), *(pattern() for pattern in PATTERNS)]
         apply_patterns(module, patterns, pass_name=self.name)
 
 
