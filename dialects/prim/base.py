@@ -38,6 +38,9 @@ Gradients = Sequence[SSAValue | None]
 class PrimOp(HasFolderInterface, IRDLOperation, ABC):
     """A pure function of tensors with static shapes, and everything that is true of it.
 
+    `reference`, `compute` and `scalar` take as many operands as the op has (hence `Any` here: a type checker then lets
+    each class name its own).
+
     A class that lacks one of the abstract facts cannot be instantiated; `tests/test_op_table.py` checks them
     against each other on `samples()`.
     """
@@ -62,8 +65,11 @@ class PrimOp(HasFolderInterface, IRDLOperation, ABC):
         """The result types. Raises VerifyException for operands or properties that the op does not allow."""
 
     @abstractmethod
-    def reference(self, *operands: Array) -> Sequence[Array]:
-        """The results in NumPy. Float operands may be wider than their types: gradient checks run in float64."""
+    def reference(self, *operands: Any, **_: Any) -> Sequence[Array]:
+        """The results in NumPy, from one array per operand.
+
+        Floats may be wider than their types: gradient checks run in float64.
+        """
 
     @abstractmethod
     def vjp(self, cotangents: Cotangents, build: Builder) -> Gradients:
@@ -111,7 +117,7 @@ def _checked(type: Attribute, role: str = "result") -> TensorType:
     return type
 
 
-def NON_DIFFERENTIABLE(reason: str) -> Callable[[Any, Cotangents, Builder], Gradients]:
+def NON_DIFFERENTIABLE(reason: str) -> Any:
     """A `vjp` through which no gradient flows; `vjp.reason` says why."""
 
     def vjp(self: PrimOp, cotangents: Cotangents, build: Builder) -> Gradients:
@@ -156,15 +162,15 @@ class ElementwiseOp(PrimOp):
             raise VerifyException(f"{cls.name} is not defined on {type.element_type}")
 
     @abstractmethod
-    def compute(self, *operands: Array) -> Array | np.generic:
+    def compute(self, *operands: Any, **_: Any) -> Array | np.generic:
         """The result in NumPy; floating-point exceptions are the function's own business."""
 
-    def reference(self, *operands: Array) -> Sequence[Array]:
+    def reference(self, *operands: Array, **_: Any) -> Sequence[Array]:
         with np.errstate(all="ignore"):
             return [np.asarray(self.compute(*operands))]
 
     @abstractmethod
-    def scalar(self, *operands: Scalar) -> Scalar:
+    def scalar(self, *operands: Any, **_: Any) -> Scalar:
         """The function of one element, as a formula of `arith`, `math` and `loop` ops."""
 
     def scalar_body(self, operands: Sequence[SSAValue], build: Builder) -> SSAValue:
@@ -236,7 +242,7 @@ class RegionOp(PrimOp):
     ) -> Sequence[Array]:
         """The results, where `evaluate` gives what a region yields for its arguments."""
 
-    def reference(self, *operands: Array) -> Sequence[Array]:
+    def reference(self, *operands: Array, **_: Any) -> Sequence[Array]:
         from tstorch.dialects.prim.reference import evaluate  # here: it evaluates primitives, these included
 
         return self.run(operands, evaluate)

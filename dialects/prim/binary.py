@@ -17,7 +17,7 @@ from xdsl.irdl import irdl_op_definition, operand_def, result_def
 from tstorch.dialects.prim.base import NON_DIFFERENTIABLE, Array, Cotangents, ElementwiseOp, Gradients
 from tstorch.dialects.prim.formula import Formula, formulas
 from tstorch.dialects.prim.kinds import ReduceKind, identity
-from tstorch.dialects.prim.sample import Sample
+from tstorch.dialects.prim.sample import Sample, floats
 from tstorch.dialects.prim.scalar import Scalar
 from tstorch.dialects.prim.shape import uniform_value
 from tstorch.dialects.prim.transcendental import arctangent
@@ -210,7 +210,7 @@ class RemOp(SmoothBinaryOp):
         yield Sample([(2, 3)] * 2, ranges=[(-5, 5), (0.7, 2)])
         yield from list(super().samples())[3:]
         yield Sample(arrays=[np.array([7, -7, 7, -7, 5, 0]), np.array([2, 2, -2, -2, 0, 0])])
-        yield Sample(arrays=[np.float32([6, 9, -0.3, 49]), np.float32([3, 0.1, 0.1, 7])], smooth=False)
+        yield Sample(arrays=[floats([6, 9, -0.3, 49]), floats([3, 0.1, 0.1, 7])], smooth=False)
 
 
 @irdl_op_definition
@@ -246,7 +246,7 @@ class PowOp(SmoothBinaryOp):
         yield Sample([(2, 3)] * 2, ranges=[(0.2, 2), (-2, 2)])
         yield Sample([()] * 2, ranges=[(0.2, 2), (-2, 2)])
         yield Sample(
-            arrays=[np.float32([-2, -2, -2, -1.5, 0, 0, 2, -2]), np.float32([2, 3, -1, 0, 0, 2, 0.5, 0.5])],
+            arrays=[floats([-2, -2, -2, -1.5, 0, 0, 2, -2]), floats([2, 3, -1, 0, 0, 2, 0.5, 0.5])],
             smooth=False,
         )
 
@@ -318,9 +318,10 @@ class Atan2Op(SmoothBinaryOp):
     def compute(self, y: Array, x: Array) -> Array:
         return np.arctan2(y + 0.0, x + 0.0)
 
-    def gradients(self, g: Formula, y: Formula, x: Formula) -> tuple[Formula, Formula]:
-        scaled = g / (x * x + y * y)
-        return scaled * x, -(scaled * y)
+    def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
+        over, across = x, y  # the angle's own names for its operands: (y, x)
+        scaled = g / (across * across + over * over)
+        return scaled * across, -(scaled * over)
 
     def scalar(self, y: Scalar, x: Scalar) -> Scalar:
         ay, ax = y.abs(), x.abs()
@@ -343,7 +344,7 @@ class BitsOp(BinaryOp):
         yield Sample([(2, 3)] * 2, types=[i32], ranges=[(-99, 99), (0, 40)])
         yield Sample([()] * 2, types=[i64], ranges=[(-99, 99), (0, 5)])
         yield Sample([(5,)] * 2, types=[ui8], ranges=[(0, 255), (0, 10)])
-        if i1 in cls.DOMAIN:
+        if cls.DOMAIN is BITS:
             yield Sample([(2, 4)] * 2, types=[i1])
 
 
@@ -395,12 +396,20 @@ class XorOp(CommutativeOp, BitsOp):
         return x ^ y
 
 
+class ShiftOp(BitsOp):
+    """Moves the bits of x by y places."""
+
+    DOMAIN: ClassVar = INTEGERS
+
+    def neutral_right(self) -> float:
+        return 0
+
+
 @irdl_op_definition
-class ShiftLeftOp(BitsOp):
+class ShiftLeftOp(ShiftOp):
     """x times 2**y; 0 where y is the width or more."""
 
     name = "prim.shift_left"
-    DOMAIN: ClassVar = INTEGERS
 
     def compute(self, x: Array, y: Array) -> Array:
         return np.left_shift(x, y)
@@ -412,11 +421,10 @@ class ShiftLeftOp(BitsOp):
 
 
 @irdl_op_definition
-class ShiftRightOp(BitsOp):
+class ShiftRightOp(ShiftOp):
     """x over 2**y, rounded down; where y is the width or more, 0, or -1 for a negative x."""
 
     name = "prim.shift_right"
-    DOMAIN: ClassVar = INTEGERS
 
     def compute(self, x: Array, y: Array) -> Array:
         return np.right_shift(x, y)

@@ -46,7 +46,7 @@ class ConstantOp(SourceOp):
     """Up to 64 numbers that stand in the text."""
 
     name = "prim.constant"
-    value = prop_def(ParamAttrConstraint(ValuesAttr, [SourceOp.T, AnyAttr()]))
+    value = prop_def(ParamAttrConstraint(ValuesAttr, (SourceOp.T, AnyAttr())))
     result = result_def(SourceOp.T)
     assembly_format = "`dense` `` $value attr-dict"
     traits = traits_def(ConstantLike())

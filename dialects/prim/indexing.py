@@ -408,7 +408,7 @@ class ScatterOp(IndexedOp):
             types=[f32, i32, f32], ranges=[(-2, 2), (0, 4), (-2, 2)],
         )  # fmt: skip
         yield Sample(
-            arrays=[np.arange(6), np.int32(2).reshape(()), np.array(7)],
+            arrays=[np.arange(6), np.array(2, np.int32), np.array(7)],
             properties={"kind": "assign", "update_window_dims": (), "inserted_window_dims": (0,),
                         "scatter_dims_to_operand_dims": (0,), "index_vector_dim": 0},
         )  # fmt: skip

@@ -26,7 +26,7 @@ from tstorch.dialects.prim.elementwise import AndOp, CompareOp, NotOp, OrOp, Sel
 from tstorch.dialects.prim.formula import Formula, filled
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.kinds import ReduceKind, ReduceKindAttr, check_kind, identity, reduce_array
-from tstorch.dialects.prim.sample import Sample
+from tstorch.dialects.prim.sample import Sample, floats
 from tstorch.dialects.prim.shape import BroadcastInDimOp, PadOp, SliceOp, check_dimensions, require, shape_of, zero
 from tstorch.dialects.prim.types import NUMBERS, array_attr, int_attr, integer, ints, tensor, ui8
 
@@ -108,8 +108,8 @@ class ReduceOp(ReductionOp):
             yield Sample([(4, 7)], {"dimensions": (1,), "kind": kind}, types=[i32], ranges=[(-9, 9)])
             yield Sample([(3, 1)], {"dimensions": (1,), "kind": kind}, types=[f16])
             yield Sample([()], {"dimensions": (), "kind": kind})
-        yield Sample(properties={"dimensions": (0,), "kind": "mul"}, arrays=[np.float32([[2, 0, 0], [3, 5, 0]]).T])
-        yield Sample(properties={"dimensions": (0,), "kind": "max"}, arrays=[np.float32([1, np.nan, 2])], smooth=False)
+        yield Sample(properties={"dimensions": (0,), "kind": "mul"}, arrays=[floats([[2, 0, 0], [3, 5, 0]]).T])
+        yield Sample(properties={"dimensions": (0,), "kind": "max"}, arrays=[floats([1, np.nan, 2])], smooth=False)
         yield Sample([(0, 3)], {"dimensions": (0,), "kind": "max"}, smooth=False)
         yield Sample([(2, 5)], {"dimensions": (0, 1), "kind": "and"}, types=[i1])
         yield Sample([(2, 5)], {"dimensions": (1,), "kind": "or"}, types=[i1])
@@ -197,9 +197,9 @@ class ReduceWindowOp(WindowOp):
     def vjp(self, cotangents: Cotangents, build: Builder) -> Gradients:
         match self.kind.data:
             case ReduceKind.ADD:
-                return [self._sum_gradient(*cotangents, build)]
+                return [self._sum_gradient(cotangents[0], build)]
             case ReduceKind.MAX | ReduceKind.MIN:
-                return [self._extremum_gradient(*cotangents, build)]
+                return [self._extremum_gradient(cotangents[0], build)]
             case _:
                 return [None]
 
@@ -265,7 +265,7 @@ class ReduceWindowOp(WindowOp):
             yield Sample([(3, 4)], {"kind": kind, "window": (2, 3), "base_dilation": (2, 1), "padding_high": (1, 0)})
             yield Sample([(4, 4)], {"kind": kind, "window": (2, 2), "strides": (3, 1)}, types=[i32], ranges=[(-9, 9)])
         yield Sample([(4,)], {"kind": "add", "window": (1,), "padding_low": (3,), "strides": (2,)})
-        yield Sample(properties={"kind": "max", "window": (2,)}, arrays=[np.float32([2, 2, 1, 1])], smooth=False)
+        yield Sample(properties={"kind": "max", "window": (2,)}, arrays=[floats([2, 2, 1, 1])], smooth=False)
         yield Sample([(5,)], {"kind": "or", "window": (3,)}, types=[i1])
 
 
@@ -337,4 +337,4 @@ class ArgReduceOp(ReductionOp):
             yield Sample([(3, 5)], {"dimension": 1, "kind": kind})
             yield Sample([(4, 2, 3)], {"dimension": 0, "kind": kind}, types=[i32], ranges=[(0, 2)])
             yield Sample([(1,)], {"dimension": 0, "kind": kind})
-            yield Sample(properties={"dimension": 0, "kind": kind}, arrays=[np.float32([1, 3, 3, -2, -2, np.inf])])
+            yield Sample(properties={"dimension": 0, "kind": kind}, arrays=[floats([1, 3, 3, -2, -2, np.inf])])

@@ -13,6 +13,11 @@ from xdsl.ir import Attribute
 from tstorch.dialects.prim.types import dtype_of, is_float
 
 
+def floats(numbers: Any) -> np.ndarray:
+    """Numbers, nested as the array's dimensions are, as float32."""
+    return np.array(numbers, np.float32)
+
+
 @dataclass(frozen=True)
 class Sample:
     """Operands to draw, and the constructor's keywords.

@@ -17,7 +17,7 @@ from xdsl.utils.str_enum import StrEnum
 from tstorch.dialects.prim.base import NON_DIFFERENTIABLE, Array, Cotangents, ElementwiseOp, Gradients, Properties
 from tstorch.dialects.prim.binary import LEFT, RIGHT
 from tstorch.dialects.prim.formula import formulas
-from tstorch.dialects.prim.sample import Sample
+from tstorch.dialects.prim.sample import Sample, floats
 from tstorch.dialects.prim.scalar import Scalar
 from tstorch.dialects.prim.shape import uniform_value
 from tstorch.dialects.prim.types import FLOATS, dtype_of, tensor, ui8, ui32
@@ -180,7 +180,7 @@ class ConvertOp(ElementwiseOp):
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
-        edge = np.float32([1e20, -1e20, np.nan, np.inf, -np.inf, 2.9, -2.9, 0.0, -0.0, 300.0])
+        edge = floats([1e20, -1e20, np.nan, np.inf, -np.inf, 2.9, -2.9, 0.0, -0.0, 300.0])
         for element_type in (i32, ui8, ui32, i8, i64, i1):
             yield Sample(arrays=[edge], properties={"element_type": element_type})
         yield Sample([(2, 3)], properties={"element_type": f64})

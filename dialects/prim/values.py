@@ -118,8 +118,9 @@ def _float_text(number: np.floating) -> str:
 def _nested(array: np.ndarray) -> str:
     if array.ndim:
         return "[" + ", ".join(map(_nested, array)) + "]"
-    number = array[()]
-    return _float_text(number) if array.dtype.kind == "f" else str(number).lower()
+    if array.dtype.kind == "f":
+        return _float_text(array.flat[0])
+    return str(array.item()).lower()
 
 
 def _parse_numbers(parser: AttrParser) -> list[int | float]:
