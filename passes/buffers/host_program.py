@@ -128,7 +128,9 @@ class HostProgram:
         """Bytes for a dispatch's result."""
         if result in self._parts:
             whole, offset = self._parts[result]
-            return self._placed(buf.SubviewOp(self._view(whole), offset, _tensor(result)))
+            part = buf.SubviewOp(self._view(whole), offset, _tensor(result))
+            part.location = op.location
+            return self._placed(part)
         name = next(reversed(node_ids(op)), op.label.data)
         name = f"{name}#{position}" if position else name
         check_binding(_tensor(result), self._persistent.limits, f"result '{name}'", name)
