@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import gcd
+from typing import Any
 
 from xdsl.ir.affine import (
     AffineBinaryOpExpr,
@@ -143,7 +144,7 @@ class Index:
                 return None
         return factor
 
-    def substitute(self, by_key: Mapping[Hashable, "Index | int"]) -> "Index":
+    def substitute(self, by_key: Mapping[Any, "Index | int"] | Mapping[Any, "Index"]) -> "Index":
         """The expression with dimensions replaced; simplifies again."""
         return self.map_dims(lambda dim: by_key.get(dim.key))
 

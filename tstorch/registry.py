@@ -32,6 +32,7 @@ DIALECTS: Mapping[str, str] = {
 PASSES: Mapping[str, str] = {
     "annotate-trace": "tstorch.passes.trace.annotate_trace:AnnotateTracePass",
     "apply-rules": "tstorch.passes.fusion.apply_rules:ApplyRulesPass",
+    "bound-trip-counts": "tstorch.passes.loop.bound_trip_counts:BoundTripCountsPass",
     "canonicalize": "tstorch.passes.simplify.canonicalize:CanonicalizePass",
     "convert-flow-to-buf": "tstorch.passes.buffers.convert_flow_to_buf:ConvertFlowToBufPass",
     "convert-kernel-to-loop": "tstorch.passes.convert.convert_kernel_to_loop:ConvertKernelToLoopPass",
@@ -39,14 +40,18 @@ PASSES: Mapping[str, str] = {
     "convert-onnx-to-prim": "tstorch.passes.convert.convert_onnx_to_prim:ConvertOnnxToPrimPass",
     "cse": "tstorch.passes.simplify.cse:CsePass",
     "dce": "tstorch.passes.simplify.dce:DcePass",
+    "drop-masks": "tstorch.passes.loop.drop_masks:DropMasksPass",
     "expand-autodiff": "tstorch.passes.autodiff.expand_autodiff:ExpandAutodiffPass",
     "expand-optimizer": "tstorch.passes.autodiff.expand_optimizer:ExpandOptimizerPass",
     "fold-constants": "tstorch.passes.simplify.fold_constants:FoldConstantsPass",
     "form-dispatch-regions": "tstorch.passes.fusion.form_dispatch_regions:FormDispatchRegionsPass",
+    "hoist-vector-loads": "tstorch.passes.loop.hoist_vector_loads:HoistVectorLoadsPass",
     "instrument-dispatches": "tstorch.passes.trace.instrument_dispatches:InstrumentDispatchesPass",
     "legalize-types": "tstorch.passes.convert.legalize_types:LegalizeTypesPass",
+    "pack-words": "tstorch.passes.loop.pack_words:PackWordsPass",
     "plan-buffers": "tstorch.passes.buffers.plan_buffers:PlanBuffersPass",
     "select-schedule": "tstorch.passes.schedule.select_schedule:SelectSchedulePass",
+    "vectorize-loop": "tstorch.passes.loop.vectorize_loop:VectorizeLoopPass",
     "verify-level": "tstorch.passes.verify_level:VerifyLevelPass",
 }
 

@@ -45,6 +45,7 @@ from tstorch.dialects.loop.memory import (
     ToIndexOp,
     WithinOp,
     accesses,
+    substitute_indices,
 )
 from tstorch.dialects.loop.reduction import ReduceKind, ReduceKindAttr, ReduceTileOp, ReduceWorkgroupOp
 from tstorch.dialects.loop.scalar import (
@@ -74,7 +75,7 @@ from tstorch.dialects.loop.structure import (
     dim_of,
     is_static_index,
 )
-from tstorch.dialects.loop.types import packed_per_word, register_type, scalar_of, ui32, vector_of
+from tstorch.dialects.loop.types import element_count, packed_per_word, register_type, scalar_of, ui32, vector_of
 
 __all__ = [
     "LANE",
@@ -114,12 +115,14 @@ __all__ = [
     "WithinOp",
     "accesses",
     "dim_of",
+    "element_count",
     "index_type",
     "is_static_index",
     "kernel_builder",
     "packed_per_word",
     "register_type",
     "scalar_of",
+    "substitute_indices",
     "ui32",
     "vector_of",
 ]

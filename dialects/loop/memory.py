@@ -1,6 +1,6 @@
 """Ops with index expressions: loads, stores, and the values of indices and masks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from xdsl.dialects.builtin import AffineMapAttr, DenseArrayBase, FloatAttr, IntegerAttr, MemRefType, i1, i32, i64
@@ -296,6 +296,12 @@ class IndexValueOp(IndexedOp):
         found = IndexMaps.of([index])
         super().__init__(operands=[found.operands], properties={"index": found.maps[0]}, result_types=[type])
 
+    def set_index(self, index: Index) -> None:
+        """Replaces the expression."""
+        found = IndexMaps.of([index])
+        self.operands = found.operands
+        self.properties["index"] = found.maps[0]
+
     def verify_(self) -> None:
         type = self.result.type
         if scalar_of(type) not in (i32, ui32) or (is_vector(type) and type != vector_of(scalar_of(type))):
@@ -344,6 +350,13 @@ class WithinOp(MaskedOp):
         super().__init__(
             operands=[found.operands], properties={"mask": found.maps[0], "bounds": bounds}, result_types=[type]
         )
+
+    def set_constraints(self, constraints: Sequence[Constraint]) -> None:
+        """Replaces the constraints."""
+        found = IndexMaps.of([expr for expr, _ in constraints])
+        self.operands = found.operands
+        self.properties["mask"] = found.maps[0]
+        self.properties["bounds"] = i64_array([bound for _, bound in constraints])
 
     def verify_(self) -> None:
         self._verify_mask()
@@ -422,6 +435,21 @@ class ToIndexOp(IRDLOperation):
 def accesses(op: Operation, memory: SSAValue) -> list[AccessOp]:
     """All loads and stores of the memory inside `op`, in order."""
     return [inner for inner in op.walk() if isinstance(inner, AccessOp) and inner.memory is memory]
+
+
+def substitute_indices(op: Operation, by_value: Mapping[SSAValue, Index]) -> None:
+    """Replaces index values in the expressions of an op by other expressions."""
+    if not isinstance(op, IndexedOp) or not any(value in by_value for value in op.used):
+        return
+    if isinstance(op, AccessOp):
+        constraints = [(expr.substitute(by_value), bound) for expr, bound in op.constraints]
+        op.set_access([index.substitute(by_value) for index in op.index_list], constraints)
+    elif isinstance(op, IndexValueOp):
+        op.set_index(op.expressions_of(op.index)[0].substitute(by_value))
+    elif isinstance(op, WithinOp):
+        op.set_constraints([(expr.substitute(by_value), bound) for expr, bound in op.constraints])
+    else:
+        raise TypeError(f"'{op.name}' has index expressions that nothing may replace")
 
 
 def _access_properties(found: IndexMaps, constraints: Sequence[Constraint]) -> dict[str, Attribute | None]:

@@ -1,0 +1,135 @@
+"""Loads a run of scalars at once, before the static loop that uses them one by one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import MemRefType, ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
+
+from tstorch.dialects.indexing import linearize
+from tstorch.dialects.loop import LANE, LANES, AllocOp, ForOp, KernelOp, LoadOp, MemorySpace, StoreOp, dim_of, vector_of
+from tstorch.dialects.loop.structure import stored_memory
+from tstorch.levels import Level
+from tstorch.passes.base import TSTorchPass
+
+
+@dataclass(frozen=True)
+class HoistVectorLoadsPass(TSTorchPass):
+    """Loads a run of scalars at once, before the static loop that uses them one by one.
+
+    Applies to a scalar load of a binding that is only read, whose element is a neighbour in each step of an unrolled
+    loop around it and starts at a multiple of 4: the run goes to registers first. Declines where the first element's
+    place is no multiple of 4, where the mask differs by element, and where a value of the loop is part of the place.
+
+        // before
+        loop.kernel @sum(%x: memref<64x4xf32>, %out: memref<64xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
+          loop.parallel %t = lid.x {
+            %acc = loop.alloc private zero : memref<1xf32>
+            loop.for unroll %k < 4 {
+              %v = loop.load %x[%t, %k] : memref<64x4xf32> -> f32
+              %a = loop.load %acc[0] : memref<1xf32> -> f32
+              %s = arith.addf %a, %v : f32
+              loop.store %s, %acc[0] : f32, memref<1xf32>
+            }
+            %s = loop.load %acc[0] : memref<1xf32> -> f32
+            loop.store %s, %out[%t] : f32, memref<64xf32>
+          }
+        }
+        // after
+        loop.kernel @sum(%x: memref<64x4xf32>, %out: memref<64xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
+          loop.parallel %t = lid.x {
+            %acc = loop.alloc private zero : memref<1xf32>
+            %run = loop.alloc private : memref<4xf32>
+            loop.for unroll %i < 4 step 4 {
+              %v = loop.load %x[%t, %i + lane] : memref<64x4xf32> -> vector<4xf32>
+              loop.store %v, %run[%i + lane] : vector<4xf32>, memref<4xf32>
+            }
+            loop.for unroll %k < 4 {
+              %v = loop.load %run[%k] : memref<4xf32> -> f32
+              %a = loop.load %acc[0] : memref<1xf32> -> f32
+              %s = arith.addf %a, %v : f32
+              loop.store %s, %acc[0] : f32, memref<1xf32>
+            }
+            %s = loop.load %acc[0] : memref<1xf32> -> f32
+            loop.store %s, %out[%t] : f32, memref<64xf32>
+          }
+        }
+    """
+
+    name = "hoist-vector-loads"
+    requires = ensures = Level.LOOP
+
+    def apply(self, ctx: Context, module: ModuleOp, /) -> None:
+        for kernel in [op for op in module.ops if isinstance(op, KernelOp)]:
+            written = set(stored_memory(kernel))
+            bindings = set(kernel.bindings) - written
+            for op in list(kernel.walk()):
+                if isinstance(op, LoadOp) and op.memory in bindings and not op.is_vector:
+                    if (nest := _loop_of_run(op)) is not None:
+                        _hoist(op, nest)
+
+
+def _loop_of_run(op: LoadOp) -> ForOp | None:
+    """The loop around the load in whose steps it reads neighbours."""
+    for nest in _static_loops(op):
+        if op.mask is not None and any(expr.depends_on(nest.iv) for expr, _ in op.constraints):
+            return None
+        if _is_run(op, nest):
+            return nest if _known_before(op, nest) else None
+    return None
+
+
+def _static_loops(op: Operation) -> Iterator[ForOp]:
+    """The unrolled loops around the op, innermost first, up to the first loop of another kind."""
+    while isinstance(parent := op.parent_op(), ForOp) and parent.is_static:
+        yield parent
+        op = parent
+
+
+def _is_run(op: LoadOp, nest: ForOp) -> bool:
+    if nest.stride != 1 or nest.size % LANES:
+        return False
+    place = linearize(op.index_list, op.memory_type.get_shape())
+    return place.coefficient(nest.iv) == 1 and place.substitute({nest.iv: 0}).is_multiple_of(LANES)
+
+
+def _known_before(op: LoadOp, nest: ForOp) -> bool:
+    """Whether what the place depends on stands before the loop; loops in between have their own copies."""
+    inside = {inner for inner in nest.walk()}
+    return not any(value is not nest.iv and _owner(value) in inside for value in op.used)
+
+
+def _owner(value: SSAValue) -> Operation | None:
+    return value.owner.parent_op() if isinstance(value.owner, Block) else value.owner
+
+
+def _hoist(op: LoadOp, nest: ForOp) -> None:
+    block = nest.parent_block()
+    if block is None:
+        return
+    scalar = op.result.type
+    run = AllocOp(MemorySpace.PRIVATE, MemRefType(scalar, [nest.size]))
+    fill = ForOp(nest.size, LANES, unroll=True)
+    step = dim_of(fill.iv)
+    along = {nest.iv: step + LANE}
+    vector = LoadOp(
+        op.memory, [e.substitute(along) for e in op.index_list], op.constraints, op.other, type=vector_of(scalar)
+    )
+    store = StoreOp(vector.result, run.memory, [step + LANE])
+    fill.body.block.add_ops([vector, store])
+    element = LoadOp(run.memory, [dim_of(nest.iv)])
+    for new in (run, fill, vector, store, element):
+        new.location = op.location
+    block.insert_ops_before([run, fill], nest)
+    _replace(op, element)
+
+
+def _replace(op: LoadOp, element: LoadOp) -> None:
+    block = op.parent_block()
+    if block is not None:
+        block.insert_op_before(element, op)
+    element.result.name_hint = op.result.name_hint
+    op.result.replace_all_uses_with(element.result)
+    op.detach()
+    op.erase()

@@ -1,0 +1,209 @@
+"""Reads and writes narrow elements as the 32-bit words that hold them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, FloatAttr, IntegerAttr, MemRefType, ModuleOp, f32, i1, i32
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.rewriter import Rewriter
+
+from tstorch.diagnostics import DiagnosticError
+from tstorch.dialects import loop
+from tstorch.dialects.indexing import Index, linearize
+from tstorch.dialects.loop import (
+    LANES,
+    KernelOp,
+    LoadOp,
+    Packing,
+    StoreOp,
+    element_count,
+    packed_per_word,
+    scalar_of,
+    ui32,
+    vector_of,
+)
+from tstorch.dialects.loop.access import LANE_KEY
+from tstorch.levels import Level
+from tstorch.passes.base import TSTorchPass
+from tstorch.passes.loop.vectorize_loop import vectorize
+
+
+@dataclass(frozen=True)
+class PackWordsPass(TSTorchPass):
+    """Reads and writes narrow elements as the 32-bit words that hold them.
+
+    Applies to bindings of i8, ui8, i16, ui16, f16 and bf16. A vector of neighbours is one word, or two, unpacked or
+    packed as a whole; a single element is cut out of its word. A store must own its words: an invocation that writes
+    less than whole words is an error that names the kernel, except where the rest of the word is padding.
+
+        // before
+        loop.kernel @widen(%x: memref<256xui8>, %out: memref<256xui32>) grid [1, 1, 1] workgroup [64, 1, 1] {
+          loop.parallel %t = lid.x {
+            %v = loop.load %x[%t * 4 + lane] : memref<256xui8> -> vector<4xui32>
+            loop.store %v, %out[%t * 4 + lane] : vector<4xui32>, memref<256xui32>
+          }
+        }
+        // after
+        loop.kernel @widen(%x: memref<64xui32>, %out: memref<256xui32>) grid [1, 1, 1] workgroup [64, 1, 1] {
+          loop.parallel %t = lid.x {
+            %w = loop.load %x[%t] : memref<64xui32> -> ui32
+            %v = loop.unpack u8 %w : ui32 -> vector<4xui32>
+            loop.store %v, %out[%t * 4 + lane] : vector<4xui32>, memref<256xui32>
+          }
+        }
+    """
+
+    name = "pack-words"
+    requires = ensures = Level.LOOP
+
+    def apply(self, ctx: Context, module: ModuleOp, /) -> None:
+        for kernel in [op for op in module.ops if isinstance(op, KernelOp)]:
+            for binding in [binding for binding in kernel.bindings if _is_packed(binding.type)]:
+                _pack(kernel, binding)
+
+
+def _is_packed(type: Attribute) -> bool:
+    return isinstance(type, MemRefType) and packed_per_word(type.element_type) > 1
+
+
+def _pack(kernel: KernelOp, binding: SSAValue) -> None:
+    for op in [op for op in kernel.walk() if isinstance(op, StoreOp) and op.memory is binding and not op.is_vector]:
+        if isinstance(nest := op.parent_op(), loop.ForOp):
+            vectorize(nest)
+    accesses = loop.accesses(kernel, binding)
+    old = binding.type
+    if not isinstance(old, MemRefType):
+        return
+    packing = _packing(old.element_type)
+    words = MemRefType(ui32, [-(-element_count(old) // packing.count)])
+    places = [linearize(op.index_list, old.get_shape()) for op in accesses]
+    memory = Rewriter.replace_value_with_new_type(binding, words)
+    for op, place in zip(accesses, places, strict=True):
+        build = _Inserter(op)
+        if isinstance(op, LoadOp):
+            value = _load(op, memory, place, packing, build)
+            op.result.replace_all_uses_with(value)
+        elif isinstance(op, StoreOp):
+            _store(kernel, op, memory, place, packing, element_count(old), build)
+        op.detach()
+        op.erase()
+
+
+def _packing(element: Attribute) -> Packing:
+    if isinstance(element, Float16Type):
+        return Packing.F16
+    if isinstance(element, BFloat16Type):
+        return Packing.BF16
+    signed = loop.register_type(element) == i32
+    if packed_per_word(element) == Packing.U8.count:
+        return Packing.I8 if signed else Packing.U8
+    return Packing.I16 if signed else Packing.U16
+
+
+class _Inserter:
+    """Puts ops before another one, with its location."""
+
+    def __init__(self, anchor: Operation) -> None:
+        self._anchor = anchor
+
+    def value(self, op: Operation) -> SSAValue:
+        self.add(op)
+        return op.results[0]
+
+    def add(self, op: Operation) -> None:
+        op.location = self._anchor.location
+        block = self._anchor.parent_block()
+        if block is not None:
+            block.insert_op_before(op, self._anchor)
+
+    def number(self, value: int) -> SSAValue:
+        return self.value(arith.ConstantOp(IntegerAttr(value, ui32)))
+
+
+def _load(op: LoadOp, memory: SSAValue, place: Index, packing: Packing, build: _Inserter) -> SSAValue:
+    """The elements; where the mask fails a word may be read in vain, and is not used."""
+    if op.is_vector:
+        start = _start(place)
+        if start is None:
+            raise DiagnosticError(f"a vector of {packing} elements that do not fill words; load them one by one")
+        first = start // packing.count
+        words = [build.value(LoadOp(memory, [first + n])) for n in range(LANES // packing.count)]
+        value = build.value(loop.UnpackOp(packing, words))
+    else:
+        value = _element(memory, place, packing, build)
+    if op.mask is None:
+        return value
+    condition = build.value(loop.WithinOp(op.constraints, vector_of(i1) if op.is_vector else i1))
+    scalar = scalar_of(op.value_type)
+    zero = FloatAttr(0.0, f32) if scalar == f32 else IntegerAttr(0, scalar)  # pyright: ignore[reportArgumentType]
+    other = build.value(arith.ConstantOp(op.other or zero))
+    if op.is_vector:
+        other = build.value(loop.SplatOp(other))
+    return build.value(loop.SelectOp(condition, value, other))
+
+
+def _element(memory: SSAValue, place: Index, packing: Packing, build: _Inserter) -> SSAValue:
+    """One element, moved to the low bits of its word."""
+    word = build.value(LoadOp(memory, [place // packing.count]))
+    bits = 32 // packing.count
+    shift = place % packing.count * bits
+    if not (shift.is_constant and shift.const == 0):
+        word = build.value(arith.ShRUIOp(word, build.value(loop.IndexValueOp(shift, ui32))))
+    if packing in (Packing.U8, Packing.U16):
+        return build.value(arith.AndIOp(word, build.number((1 << bits) - 1)))
+    words = [word] * (LANES // packing.count)
+    return build.value(loop.ExtractOp(build.value(loop.UnpackOp(packing, words)), 0))
+
+
+def _start(place: Index) -> Index | None:
+    """The place of lane 0, where the lanes are neighbours from a multiple of 4 on."""
+    start = place.substitute({LANE_KEY: 0})
+    return start if place.coefficient(LANE_KEY) == 1 and start.is_multiple_of(LANES) else None
+
+
+def _store(
+    kernel: KernelOp, op: StoreOp, memory: SSAValue, place: Index, packing: Packing, count: int, build: _Inserter
+) -> None:
+    start = _start(place) if op.is_vector else None
+    constraints = _whole_words(op, place, count) if op.is_vector else list(op.constraints)
+    if not op.is_vector and count == 1:
+        start, value = Index(), build.value(loop.SplatOp(op.value))
+    else:
+        value = op.value
+    if start is None or constraints is None:
+        raise DiagnosticError(
+            f"kernel @{kernel.sym_name.data} stores {packing} elements that are not whole words of 4 bytes, which "
+            f"other invocations may write too; give each invocation {LANES} neighbours that start at a multiple of {LANES}"
+        )
+    first = start // packing.count
+    for number in range(min(LANES // packing.count, -(-count // packing.count))):
+        word = build.value(loop.PackOp(packing, value, number))
+        build.add(StoreOp(word, memory, [first + number], _word_mask(constraints, count, start, number, packing)))
+
+
+def _whole_words(op: StoreOp, place: Index, count: int) -> list[loop.Constraint] | None:
+    """The mask without the lane: it holds for whole vectors, or ends where the memory does."""
+    found: list[loop.Constraint] = []
+    for expr, bound in op.constraints:
+        start = expr.substitute({LANE_KEY: 0})
+        if expr.coefficient(LANE_KEY) == 0:
+            found.append((start, bound))
+        elif expr.coefficient(LANE_KEY) == 1 and start.is_multiple_of(LANES) and (bound % LANES == 0 or expr == place):
+            if bound % LANES and bound != count:
+                return None
+            found.append((start, -(-bound // LANES) * LANES))
+        else:
+            return None
+    return found
+
+
+def _word_mask(
+    constraints: Sequence[loop.Constraint], count: int, start: Index, number: int, packing: Packing
+) -> list[loop.Constraint]:
+    """The vector's mask; and the second word of a vector may lie behind the end."""
+    found = list(constraints)
+    if number and count % LANES and not (start + number * packing.count).is_within(count):
+        found.append((start + number * packing.count, count))
+    return found
