@@ -98,7 +98,9 @@ class Builder:
 
     def model(self, inputs: Mapping[str, tuple], outputs: Mapping[str, tuple], opset: int = OPSET) -> ModelProto:
         """The model; inputs and outputs are name -> (element type, shape)."""
-        values = [[helper.make_tensor_value_info(name, *given) for name, given in of.items()] for of in (inputs, outputs)]
+        values = [
+            [helper.make_tensor_value_info(name, *given) for name, given in of.items()] for of in (inputs, outputs)
+        ]
         graph = helper.make_graph(self.nodes, "test", *values, initializer=self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
         onnx.checker.check_model(model)
@@ -148,7 +150,10 @@ def cnn() -> ModelProto:
 
 
 def _convolved(build: Builder, x: str, inputs: int, outputs: int, name: str) -> str:
-    weight, bias = build.weight(f"{name}.weight", outputs, inputs, 3, 3), build.weight(f"{name}.bias", outputs, scale=0.1)
+    weight, bias = (
+        build.weight(f"{name}.weight", outputs, inputs, 3, 3),
+        build.weight(f"{name}.bias", outputs, scale=0.1),
+    )
     return build.node("Relu", build.node("Conv", x, weight, bias, name=name), name=f"{name}/relu")
 
 
@@ -204,13 +209,19 @@ def transformer_block(tokens: int = 16, width: int = 32, heads: int = 2, vocabul
     far = build.node("Mul", hidden, build.constant("far", np.float32(-1e4)), name="far_away")
     far = build.node("Unsqueeze", far, build.constant("mask_axes", np.array([1, 2])), name="mask_unsqueezed")
     weights = build.node("Softmax", build.node("Add", scores, far, name="masked"), name="attention", axis=-1)
-    mixed = build.node("Transpose", build.node("MatMul", weights, value, name="mixed"), name="joined", perm=[0, 2, 1, 3])
+    mixed = build.node(
+        "Transpose", build.node("MatMul", weights, value, name="mixed"), name="joined", perm=[0, 2, 1, 3]
+    )
     mixed = build.node("Reshape", mixed, build.constant("join_heads", np.array([0, 0, width])), name="join")
     x = norm(build.node("Add", x, dense(mixed, width, width, "out"), name="residual1"), "norm1")
     wide = dense(x, width, 4 * width, "up")
-    erf = build.node("Erf", build.node("Div", wide, build.constant("root2", np.float32(2**0.5)), name="div"), name="erf")
+    erf = build.node(
+        "Erf", build.node("Div", wide, build.constant("root2", np.float32(2**0.5)), name="div"), name="erf"
+    )
     gate = build.node("Add", erf, "one", name="gate")
-    wide = build.node("Mul", build.node("Mul", wide, gate, name="gated"), build.constant("half", np.float32(0.5)), name="gelu")
+    wide = build.node(
+        "Mul", build.node("Mul", wide, gate, name="gated"), build.constant("half", np.float32(0.5)), name="gelu"
+    )
     x = norm(build.node("Add", x, dense(wide, 4 * width, width, "down"), name="residual2"), "norm2")
     ids = (TensorProto.INT64, [1, tokens])
     inputs = {"ids": ids, "positions": ids, "mask": (TensorProto.FLOAT, [1, tokens])}

@@ -44,6 +44,8 @@ from tstorch.remarks import add_elided
 
 INLINE = 64
 """Up to so many elements a constant stands in the text."""
+MOST_NODES = 500_000
+"""Functions that call functions can make any number of nodes out of a small file."""
 
 
 def import_model(
@@ -118,7 +120,9 @@ class _Importer:
         add_elided(module, self.calls)
 
     def record(self, node_id: str, node: NodeProto) -> None:
-        """Lists a node with where it comes from."""
+        """Lists a node with where it comes from. Raises OnnxImportError where functions multiply beyond all measure."""
+        if len(self.nodes) >= MOST_NODES:
+            raise OnnxImportError(f"the model's functions make more than {MOST_NODES} nodes", node=node_id)
         facts = {"id": node_id, "op_type": node.op_type, "module": module_path(node), "source": source_line(node)}
         self.nodes.append(DictionaryAttr({key: StringAttr(value) for key, value in facts.items()}))
 
@@ -135,6 +139,7 @@ class _GraphBuilder(NodeBuilder):
         self._scope = scope
         self._arguments: Mapping[str, Attribute] = {}
         self._types = {value.name: importer.dimensions.stated_type(value) for value in _typed_values(graph)}
+        self._calls: frozenset[str] = frozenset()
         self._ids: Sequence[str] = ()
 
     def fill(self, graph: GraphProto, environment: Environment, block: Block) -> None:
@@ -184,7 +189,7 @@ class _GraphBuilder(NodeBuilder):
         at = f"{attribute_key(self._at, index, attribute.name)}/"
         scope = f"{self._ids[index]}/{attribute.name}"
         inner = _GraphBuilder(self._importer, attribute.g, self.opsets, at, scope)
-        inner._arguments = self._arguments
+        inner._arguments, inner._calls = self._arguments, self._calls
         block = Block(arg_types=[inner.value_type(value.name) for value in attribute.g.input])
         environment = {**outer, **dict(zip((value.name for value in attribute.g.input), block.args, strict=True))}
         inner.fill(attribute.g, environment, block)
@@ -200,11 +205,12 @@ class _GraphBuilder(NodeBuilder):
     ) -> None:
         """Puts a function's body in the place of its call: its nodes' ids begin with the call's."""
         call = self._ids[index]
-        if self._scope.split("/").count(call) or f"/{function.name}/" in f"/{self._at}":
-            raise VerifyException(f"function {function.name} calls itself")
         at = f"{function.domain}.{function.name}:"
+        if at in self._calls:
+            raise VerifyException(f"function {function.name} calls itself")
         inner = _GraphBuilder(self._importer, function, _versions(function.opset_import), at, call)
         inner._arguments = self._call_arguments(index, node, function)
+        inner._calls = self._calls | {at}
         names = [name for name in node.input]
         given = {formal: environment[name] for formal, name in zip(function.input, names, strict=False) if name}
         inner.fill_nodes(function.node, given, block)

@@ -45,6 +45,17 @@ def common_shape(*shapes: Sequence[int]) -> tuple[int, ...]:
         raise VerifyException(f"shapes {listed} do not broadcast to one") from error
 
 
+def _places(small: Sequence[int], large: Sequence[int]) -> list[int] | None:
+    """Where the dimensions of one shape stand in another that only has more of size 1; None where it has others."""
+    places: list[int] = []
+    for at, size in enumerate(large):
+        if len(places) < len(small) and size == small[len(places)]:
+            places.append(at)
+        elif size != 1:
+            return None
+    return places if len(places) == len(small) else None
+
+
 class Emitter:
     """Appends primitives to a block; all that one node emits gets that node's location."""
 
@@ -180,8 +191,18 @@ class Value:
         """NumPy's broadcast: dimensions are aligned at the end."""
         if self.shape == tuple(shape):
             return self
-        dimensions = list(range(len(shape) - self.rank, len(shape)))
-        return self.emit.value(BroadcastInDimOp(self.ssa, shape=list(shape), dimensions=dimensions))
+        source, dimensions = self._without_kept(), range(len(shape) - self.rank, len(shape))
+        if (places := _places(source.shape, self.shape)) is not None:
+            return self.emit.value(
+                BroadcastInDimOp(source.ssa, shape=list(shape), dimensions=[dimensions[place] for place in places])
+            )
+        return self.emit.value(BroadcastInDimOp(self.ssa, shape=list(shape), dimensions=list(dimensions)))
+
+    def _without_kept(self) -> Value:
+        """What this node reshaped to get here: a broadcast can put its dimensions where they belong by itself."""
+        owner = self.ssa.owner
+        own = isinstance(owner, ReshapeOp) and owner.location is self.emit.location
+        return Value(owner.operands[0], self.emit) if own and isinstance(owner, ReshapeOp) else self
 
     def along(self, axis: int, shape: Sequence[int]) -> Value:
         """A vector broadcast along one axis of a shape; a single number everywhere."""
