@@ -13,10 +13,11 @@ from xdsl.irdl import base, irdl_op_definition, operand_def, prop_def, result_de
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.base import Array, ContractionOp, Cotangents, Gradients, Properties, elements
+from tstorch.dialects.prim.operands import require, shape_of
 from tstorch.dialects.prim.product import ConvProduct, DotProduct, Product
 from tstorch.dialects.prim.reduction import spread_array, window_view, windows
 from tstorch.dialects.prim.sample import Sample
-from tstorch.dialects.prim.shape import TransposeOp, inverse, require, shape_of
+from tstorch.dialects.prim.shape import TransposeOp, inverse
 from tstorch.dialects.prim.types import NUMBERS, array_attr, int_attr, integer, ints, tensor
 
 _LISTS = ("lhs_batch", "rhs_batch", "lhs_contract", "rhs_contract")

@@ -17,7 +17,8 @@ from xdsl.builder import Builder
 from xdsl.ir import SSAValue
 
 from tstorch.dialects.prim.contraction import ConvOp, sizes
-from tstorch.dialects.prim.shape import ReshapeOp, ReverseOp, TransposeOp, shape_of
+from tstorch.dialects.prim.operands import shape_of
+from tstorch.dialects.prim.shape import ReshapeOp, ReverseOp, TransposeOp
 from tstorch.dialects.prim.types import integer, ints
 
 

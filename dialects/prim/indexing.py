@@ -17,9 +17,10 @@ from xdsl.utils.str_enum import StrEnum
 from tstorch.dialects.prim.base import Array, Cotangents, Gradients, IndexedOp, Properties, elements
 from tstorch.dialects.prim.formula import Formula, filled, formulas
 from tstorch.dialects.prim.generator import ConstantOp
+from tstorch.dialects.prim.operands import require, shape_of
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.dialects.prim.sample import Sample
-from tstorch.dialects.prim.shape import BroadcastInDimOp, require, shape_of
+from tstorch.dialects.prim.shape import BroadcastInDimOp
 from tstorch.dialects.prim.types import INTEGERS, array_attr, dtype_of, int_attr, integer, ints, tensor
 
 

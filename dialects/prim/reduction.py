@@ -26,8 +26,9 @@ from tstorch.dialects.prim.elementwise import AndOp, CompareOp, NotOp, OrOp, Sel
 from tstorch.dialects.prim.formula import Formula, filled
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.kinds import ReduceKind, ReduceKindAttr, check_kind, identity, reduce_array
+from tstorch.dialects.prim.operands import check_dimensions, require, shape_of, zero
 from tstorch.dialects.prim.sample import Sample, floats
-from tstorch.dialects.prim.shape import BroadcastInDimOp, PadOp, SliceOp, check_dimensions, require, shape_of, zero
+from tstorch.dialects.prim.shape import BroadcastInDimOp, PadOp, SliceOp
 from tstorch.dialects.prim.types import NUMBERS, array_attr, int_attr, integer, ints, tensor, ui8
 
 

@@ -16,25 +16,9 @@ from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.indexing import Index, delinearize, linearize
 from tstorch.dialects.prim.base import Array, Cotangents, Gradients, IndexMapOp, Properties, Source, constant_of
-from tstorch.dialects.prim.generator import ConstantOp
+from tstorch.dialects.prim.operands import check_dimensions, require, shape_of, zero
 from tstorch.dialects.prim.sample import Sample
 from tstorch.dialects.prim.types import array_attr, int_attr, integer, ints, tensor
-
-
-def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """The shape of a tensor value."""
-    return value.type.get_shape()  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def zero(like: SSAValue, build: Builder) -> SSAValue:
-    """A scalar 0 of a tensor's element type."""
-    return build.insert(ConstantOp.scalar(0, like.type.element_type)).result  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def require(holds: bool, message: str) -> None:
-    """Raises VerifyException with the message unless the rule holds."""
-    if not holds:
-        raise VerifyException(message)
 
 
 class RearrangeOp(IndexMapOp):
@@ -338,13 +322,6 @@ class ReverseOp(RearrangeOp):
         yield Sample([(2, 3, 4)], {"dimensions": (0, 2)})
         yield Sample([(5,)], {"dimensions": ()})
         yield Sample([(1, 3)], {"dimensions": (1,)}, types=[i1])
-
-
-def check_dimensions(dimensions: Sequence[int], type: TensorType) -> None:
-    """Raises VerifyException unless they are different dimensions of the type, in order."""
-    rank = len(type.get_shape())
-    if list(dimensions) != sorted(set(dimensions)) or not all(0 <= axis < rank for axis in dimensions):
-        raise VerifyException(f"{list(dimensions)} are not ascending dimensions of {type}")
 
 
 @irdl_op_definition
