@@ -66,7 +66,7 @@ def wide_trace(count: int = 200):
         trace.dispatches.append(trace.dispatches[1] | {"id": 500 + number, "shares": members})
     for number in range(10, 10 + count):
         trace.dispatches.append(trace.dispatches[1] | {"id": number, "kernel": f"k{number}", "us": 1.0 + number})
-        trace.remarks.append(trace.remarks[0] | {"reason": f"reason {number}"})
+        trace.remarks.append(trace.remarks[0] | {"id": f"TST-F{number}", "reason": f"reason {number}"})
         trace.timeline[1]["tensors"].append(f"tensor{number}")
     return trace
 

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, ModuleOp, NameLoc, StringAttr, SymbolRefAttr, UnitAttr
+from xdsl.dialects.builtin import (
+    DenseArrayBase,
+    DictionaryAttr,
+    IntegerAttr,
+    ModuleOp,
+    NameLoc,
+    StringAttr,
+    SymbolRefAttr,
+    UnitAttr,
+)
 from xdsl.ir import Attribute, Operation
 from xdsl.traits import IsTerminator
 
@@ -21,6 +31,9 @@ from tstorch.trace.join import gpu_us, node_shares, node_us, total_us
 from tstorch.trace.schema import Record, Trace, TraceError
 
 MEASURED = "trace.measured"
+
+Launch = tuple[Operation, Record]
+"""A dispatch in the IR, and what the trace has of it."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +84,25 @@ def annotate(module: ModuleOp, trace: Trace, file: str) -> None:
 
 def check_belongs(module: ModuleOp, trace: Trace, file: str) -> None:
     """Raises TraceError unless model, target, dims and the passes so far are the trace's."""
-    source, header, passes = get_source(module), trace.header, get_pipeline(module)
+    source, header = get_source(module), trace.header
     if source is None:
         raise TraceError(f"trace {file}: the module names no model that it came from (tst.source), so nothing joins")
     known = {
         "model": (source.sha256, header["model"]["sha256"]),
         "target": (get_target(module).to_json(), header["target"]),
         "dims": (get_dims(module), header.get("dims", {})),
-        "list of passes": (passes, header.get("pipeline", [])[: len(passes)]),
     }
     for what, (ours, theirs) in known.items():
         if ours != theirs:
             raise TraceError(
                 f"trace {file} does not belong to this IR: its {what} is {_short(theirs)}, the IR's {_short(ours)}; "
                 "measure again with tstorch-run --trace"
+            )
+    for ours, theirs in zip_longest(get_pipeline(module), header.get("pipeline", [])):
+        if ours is not None and ours != theirs:
+            raise TraceError(
+                f"trace {file} does not belong to this IR: pass {ours} ran here, {theirs or 'none'} there; "
+                "compile as the trace's run did, or measure again with tstorch-run --trace"
             )
 
 
@@ -110,16 +128,16 @@ class _Annotator:
 
     def annotate_dispatches(self, module: ModuleOp, file: str) -> None:
         """Annotates each dispatch of a run, the kernels, and at level flow the ops inside them."""
-        whole, launched = gpu_us(self.trace), defaultdict[str, list[Record]](list)
+        whole, launched = gpu_us(self.trace), defaultdict[str, list[Launch]](list)
         for op, record in _joined(module, self.trace, file):
-            launched[record["kernel"]].append(record)
+            launched[record["kernel"]].append((op, record))
             op.attributes[MEASURED] = self._of([record], None if record["entry"] == "init" else whole)
         for kernel in module.walk():
             name = kernel.properties.get("sym_name")
-            if kernel.name in KERNEL_OPS and isinstance(name, StringAttr) and (records := launched[name.data]):
-                kernel.attributes[MEASURED] = self._of(records, whole)
+            if kernel.name in KERNEL_OPS and isinstance(name, StringAttr) and (launches := launched[name.data]):
+                kernel.attributes[MEASURED] = self._of([record for _, record in launches], whole)
                 if get_level(module) == Level.FLOW:
-                    _annotate_members(kernel, records, whole)
+                    _annotate_members(kernel, launches, whole)
 
     def _of(self, records: list[Record], whole: float | None) -> DictionaryAttr:
         ceilings = Ceilings.of(self.trace.measured)
@@ -160,17 +178,17 @@ def _same_nodes(op: Operation, record: Record) -> bool:
     return not node_ids(op) or not set(node_ids(op)).isdisjoint(node_shares(record))
 
 
-def _annotate_members(kernel: Operation, records: list[Record], whole: float | None) -> None:
-    """Gives each local op of a kernel its nodes' parts; where a node has several local ops, evenly."""
+def _annotate_members(kernel: Operation, launches: list[Launch], whole: float | None) -> None:
+    """Gives each local op of a kernel its part of the dispatches: by FLOPs, as the compiler's shares are made."""
     members = {index: op for op in kernel.walk() if (index := _local_index(op)) is not None}
     parts = defaultdict[int, list[float | None]](list)
-    for record in records:
-        table = enumerate(record["nodes"])
-        owners = {index: {node["id"] for node in nodes} for index, nodes in table if index in members}
-        sharers = Counter(node for nodes in owners.values() for node in nodes)
-        for index, nodes in owners.items():
-            share = sum(node_shares(record).get(node, 0.0) / sharers[node] for node in nodes)
-            parts[index].append(None if record.get("us") is None else record["us"] * share)
+    for op, record in launches:
+        flops = op.properties.get("flops")
+        work = [int(n) for n in flops.get_values()] if isinstance(flops, DenseArrayBase) else []
+        work = work if any(work) else [1] * len(record["nodes"])
+        for index in members.keys() & set(range(len(work))):
+            us = record.get("us")
+            parts[index].append(None if us is None else us * work[index] / sum(work))
     for index, times in parts.items():
         us = None if None in times else sum(time for time in times if time)
         members[index].attributes[MEASURED] = _measured(us, whole, None, estimate=True)

@@ -125,20 +125,24 @@ def _fused(report: Record, limit: int | None) -> list[str]:
 
 
 def _refused(report: Record, limit: int | None) -> list[str]:
-    """Refusals grouped by reason; the time is that of the nodes that stayed apart, each counted once."""
+    """Refusals grouped by kind, each with the reason that costs most and the time of all its nodes, counted once."""
     times = {node["id"]: node["us"] for node in report["nodes"]}
-    groups: dict[tuple[str, str], dict[str, float | None]] = {}
+    groups: dict[str, list[Record]] = {}
     for row in report["fusion"]["missed"]:
-        groups.setdefault((row["id"], row["reason"]), {}).update({node: times.get(node) for node in row["nodes"]})
+        groups.setdefault(row["id"], []).append(row)
     lines = []
-    for (remark, reason), nodes in groups.items():
-        known = [us for us in nodes.values() if us is not None]
+    for kind, rows in groups.items():
+        nodes = list(dict.fromkeys(node for row in rows for node in row["nodes"]))
+        known = [times[node] for node in nodes if times.get(node) is not None]
+        others = f"; {len(rows) - 1} more of this kind" if len(rows) > 1 else ""
         time = time_text(sum(known)) if known else "untimed"
-        lines.append((sum(known), f"{time:>9} {remark} {reason}: {few(list(nodes), 2)}"))
+        lines.append((sum(known), f"{time:>9} {kind} {rows[0]['reason']}: {few(rows[0]['nodes'], 2)}{others}"))
+        if limit is None:
+            lines += [(sum(known), f"{'':>9} {kind} {row['reason']}: {few(row['nodes'], 2)}") for row in rows[1:]]
     lines.sort(key=lambda line: -line[0])
     more = len(lines) - limit if limit is not None else 0
     texts = [text for _, text in lines[:limit]]
-    return [*texts, f"and {more} more reasons (--full)"] if more > 0 else texts
+    return [*texts, f"and {more} more kinds (--full)"] if more > 0 else texts
 
 
 def _memory(report: Record, limit: int | None) -> list[str]:

@@ -68,7 +68,7 @@ def _contributors(report: Record) -> list[str]:
 
 
 def _fusions(report: Record) -> list[str]:
-    done = sorted(report["fusion"]["done"], key=lambda row: -row["occurrences"])
+    done = report["fusion"]["done"]
     return [f"{row['label']} -> fused ({_occurrences(row['occurrences'])})" for row in done[:FUSIONS]]
 
 
