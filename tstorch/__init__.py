@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tstorch.session import grads, load, train
+    from tstorch.session import load
+    from tstorch.training import grads, train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "grads", "load", "train"]
@@ -19,5 +20,6 @@ if not (_here / "dialects").is_dir():
 def __getattr__(name: str) -> object:
     """`load`, `grads` and `train`, imported when first used: `import tstorch` stays cheap."""
     if name in ("load", "grads", "train"):
-        return getattr(importlib.import_module("tstorch.session"), name)
+        home = "tstorch.session" if name == "load" else "tstorch.training"
+        return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'tstorch' has no attribute {name!r}")

@@ -55,6 +55,7 @@ class Recipe:
     rules: Sequence[str] = ()
     without: Sequence[str] = ()
     keep: Collection[str] = ()
+    instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
     plugins: bool = True
 
     def context(self) -> CompilerContext:
@@ -99,7 +100,7 @@ def imported(model: str | Path | bytes | ModelProto, recipe: Recipe, store: Weig
 
 def lower(module: ModuleOp, to: Level, recipe: Recipe, context: CompilerContext) -> None:
     """Compiles the module further, as the recipe says."""
-    compile(module, to=to, without=recipe.without, rules=recipe.rules, context=context)
+    compile(module, to=to, without=recipe.without, rules=recipe.rules, instead=recipe.instead, context=context)
 
 
 def rule_digests(paths: Sequence[str]) -> list[str]:

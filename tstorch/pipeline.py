@@ -3,8 +3,9 @@
 `--compile-to`, the names of dump files and the list of passes in the artifact are all derived from `PHASES`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from xdsl.dialects.builtin import ModuleOp
@@ -47,6 +48,7 @@ class Phase:
         return f"before-{self.name}", f"after-{self.name}"
 
 
+NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 SIMPLIFY = (Step("canonicalize", optional=True), Step("cse", optional=True), Step("dce", optional=True))
 
 PHASES: tuple[Phase, ...] = (
@@ -61,6 +63,7 @@ PHASES: tuple[Phase, ...] = (
             Step("apply-rules{only=replace}", optional=True),
             *SIMPLIFY,
             Step("apply-rules{only=outline}", optional=True),
+            Step("outline-init", optional=True),
             Step("legalize-types"),
         ),
     ),
@@ -114,11 +117,13 @@ def plan(
     *,
     without: Iterable[str] = (),
     rules: Sequence[str] = (),
+    instead: Mapping[str, Sequence[str]] = NOTHING,
     extensions: Extensions | None = None,
 ) -> list[str]:
     """The specs of the passes that lead from one level to another, plugins' and users' rules included.
 
     `without` names optional passes, plugins' passes or text rules to leave out. Raises DiagnosticError for other names.
+    `instead` gives specs that take the place of a pass.
     """
     extensions = extensions or Extensions()
     passes, unwanted_rules = _split_unwanted(without, extensions)
@@ -126,7 +131,8 @@ def plan(
     for phase in PHASES:
         if start.order < phase.level.order <= stop.order:
             before, after = phase.hooks
-            own = [spec for step in phase.steps for spec in _with_rules(step, rules, unwanted_rules)]
+            steps = [spec for step in phase.steps for spec in _with_rules(step, rules, unwanted_rules)]
+            own = [chosen for spec in steps for chosen in instead.get(spec.partition("{")[0], [spec])]
             specs += [*extensions.hooked(before), *own, *extensions.hooked(after)]
     return [spec for spec in specs if spec.partition("{")[0] not in passes]
 
@@ -137,6 +143,7 @@ def compile(
     to: Level,
     without: Iterable[str] = (),
     rules: Sequence[str] = (),
+    instead: Mapping[str, Sequence[str]] = NOTHING,
     context: CompilerContext | None = None,
     observers: Sequence[Observer] = (),
     verify_each: bool = False,
@@ -153,7 +160,7 @@ def compile(
         )
     if to.order < start.order:
         raise LevelError(f"the module stands at level {start}, beyond {to}; compilation only goes forward")
-    specs = plan(start, to, without=without, rules=rules, extensions=context.extensions)
+    specs = plan(start, to, without=without, rules=rules, instead=instead, extensions=context.extensions)
     run_passes(module, parse_passes(",".join(specs), context.extensions), context, observers, verify_each=verify_each)
     add_to_pipeline(module, specs)
     return specs

@@ -7,7 +7,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -50,6 +50,9 @@ class Measured(Trace):
 class Model:
     """A compiled model on a GPU. `load` makes it; close it, or use it with `with`, to free the GPU."""
 
+    ENTRY: ClassVar[str] = "run"
+    """The entry of the artifact that a run is."""
+
     def __init__(self, worker: Worker, compiled: Compiled, progress: Progress, begin: float) -> None:
         """Loads what was compiled; `begin` is when `load` was called, by time.perf_counter."""
         self._worker = worker
@@ -90,7 +93,7 @@ class Model:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """The model's outputs by name. Raises RunError for inputs of wrong name, dtype or shape, and a dead worker."""
-        measured = self._worker.measure(dict(inputs))
+        measured = self._worker.measure(dict(inputs), self.ENTRY)
         self._first_run_ms = self._first_run_ms or measured.whole_ns / 1e6
         return measured.outputs
 
@@ -105,9 +108,9 @@ class Model:
     ) -> Measured:
         """Measures about `seconds` of runs, or `iterations` of each kind, on drawn inputs where none are given."""
         given = self.draw_inputs(seed) if inputs is None else dict(inputs)
-        options = {"iterations": iterations, "warmup": warmup, "seconds": seconds, "progress": self._progress}
+        counts = {"iterations": iterations, "warmup": warmup, "seconds": seconds}
         ceilings = self._worker.ceilings()  # first, so that the profile's count of dispatches is complete
-        profile = self._worker.profile(given, **options)
+        profile = self._worker.profile(given, entry=self.ENTRY, progress=self._progress, **counts)
         self._first_run_ms = self._first_run_ms or profile["first_run_ms"]
         return record_trace(
             self.artifact,
@@ -187,24 +190,59 @@ def load(
     passes or rules, `plugins=False` what is installed beside us. The GPU's work is done in a process of its own unless
     `isolation` is "none". Raises DiagnosticError for what a user can act on.
     """
+    given = {"dims": dims, "target": target, "rules": rules, "without": without}
+    read = is_artifact(model)
+
+    def compiled(device_class: str) -> Compiled:
+        if read:
+            return _read(model, given)
+        progress("compile", 0, 0)
+        return compile_model(model, make_recipe(device_class, plugins=plugins, **given))
+
+    return open_model(Model, compiled, adapter, isolation, progress)
+
+
+Kind = TypeVar("Kind", bound=Model)
+
+
+def open_model(
+    kind: type[Kind],
+    compiled: Callable[[str], Compiled],
+    adapter: str | None,
+    isolation: Isolation,
+    progress: Progress,
+) -> Kind:
+    """A model of class `kind` on a GPU; `compiled` makes the artifact for a class of devices."""
     begin = time.perf_counter()
     worker = Worker.start(adapter, isolation)
     try:
-        compiled = _read(model, dims, target, rules, without) if is_artifact(model) else None
-        if compiled is None:
-            recipe = Recipe(
-                target=_target(target, worker.adapter_info()["class"]),
-                dims=dict(dims or {}),
-                rules=[str(path) for path in rules],
-                without=list(without),
-                plugins=plugins,
-            )
-            progress("compile", 0, 0)
-            compiled = compile_model(model, recipe)
-        return Model(worker, compiled, progress, begin)
+        return kind(worker, compiled(worker.adapter_info()["class"]), progress, begin)
     except BaseException:
         worker.close()
         raise
+
+
+def make_recipe(
+    device_class: str,
+    *,
+    dims: Mapping[str, int] | None = None,
+    target: str | Target | None = None,
+    rules: Sequence[str | Path] = (),
+    without: Sequence[str] = (),
+    plugins: bool = True,
+    keep: Sequence[str] = (),
+    instead: Mapping[str, Sequence[str]] | None = None,
+) -> Recipe:
+    """How to compile, from what the user gave; see `load`. The target is by default that of the device's class."""
+    return Recipe(
+        target=_target(target, device_class),
+        dims=dict(dims or {}),
+        rules=[str(path) for path in rules],
+        without=list(without),
+        keep=tuple(keep),
+        instead=dict(instead or {}),
+        plugins=plugins,
+    )
 
 
 def is_artifact(model: object) -> bool:
@@ -228,9 +266,8 @@ def _target(target: str | Target | None, device_class: Any) -> Target:
     return Target.load(target) if target is not None else Target.default(device_class)
 
 
-def _read(path: Any, dims: object, target: object, rules: Sequence[object], without: Sequence[object]) -> Compiled:
+def _read(path: Any, given: Mapping[str, Any]) -> Compiled:
     """An artifact as it was compiled: what shapes compilation comes too late for it."""
-    given = {"dims": dims, "target": target, "rules": rules, "without": without}
     if late := [name for name, value in given.items() if value]:
         raise DiagnosticError(
             f"'{path}' is compiled already: {', '.join(late)} come too late; give the model it was compiled from"
