@@ -40,7 +40,8 @@ class ConvertOnnxToPrimPass(TSTorchPass):
 
     Applies to every node of every function; an operator without a rule of its own is replaced by the definition that
     ONNX gives for it. What only shapes depend on (Shape, Gather, Concat, Reshape chains) is computed here, with the
-    primitives' own references. `trainable` marks all floating-point weights, so that no pass folds them away.
+    primitives' own references. `trainable` marks floating-point weights, so that no pass folds them away: all but the
+    means and variances that batch normalization has learnt by counting.
 
     Raises OnnxImportError that lists all unsupported operators at once, and DiagnosticError led by the node for a
     node that breaks its operator's rules, or whose stated type is not what it computes.
@@ -153,7 +154,8 @@ class _FunctionConverter:
         type = cast(TensorType, op.result.type)
         if op.weight is None or not is_element_type(type.element_type):
             raise DiagnosticError(f"tensor '{op.initializer_name}' has element type {type.element_type}")
-        return WeightOp(**op.weight.names, type=type, trainable=self._trainable and is_float(type.element_type))
+        trainable = self._trainable and is_float(type.element_type) and not _is_statistic(op)
+        return WeightOp(**op.weight.names, type=type, trainable=trainable)
 
     def _node(self, op: NodeOp) -> None:
         inputs = [None if value is None else self._new[value] for value in op.inputs]
@@ -205,6 +207,14 @@ class _FunctionConverter:
                 op.drop_all_references()
         self._remarks.elide(sorted(folded), "folded: what it computes is known at compile time")
         self._remarks.elide(sorted(dead - folded), "dead: nothing uses its result")
+
+
+def _is_statistic(op: InitializerOp) -> bool:
+    """Whether the tensor is nothing but means or variances of batch normalization, which no gradient trains."""
+    users = [(use.operation, use.index) for use in op.result.uses]
+    return bool(users) and all(
+        isinstance(user, NodeOp) and user.OP_TYPE == "BatchNormalization" and index in (3, 4) for user, index in users
+    )
 
 
 def _named(op: NodeOp) -> str:
