@@ -110,6 +110,8 @@ def _wrt(signature: Signature, names: tuple[str, ...]) -> dict[str, SSAValue]:
     if not names:
         floats = {key: op for key, op in weights.items() if is_float(op.type.element_type)}
         marked = {key: op for key, op in floats.items() if op.trainable is not None}
+        if not floats:
+            raise DiagnosticError("the model has no weights of floats; name what to differentiate by (wrt)")
         return {key: op.result for key, op in (marked or floats).items()}
     known = signature.inputs | {key: op.result for key, op in weights.items()}
     if missing := [name for name in names if name not in known]:

@@ -112,7 +112,7 @@ class _Step:
         """The names of the parameters."""
         parameters = self._parameters()
         self._signature.results = [each for each in self._signature.results if GRADIENT not in each.notes]
-        shared = self._shared(parameters) if self._optimizer.counts else ()
+        shared = self._shared(parameters) if self._optimizer.counts else None
         for parameter in parameters:
             self._update(parameter, shared)
         return [parameter.name for parameter in parameters]
@@ -141,7 +141,7 @@ class _Step:
         op.erase()
         return _Parameter(op.key.data, value, gradient, location)
 
-    def _shared(self, parameters: list[_Parameter]) -> tuple[Formula, ...]:
+    def _shared(self, parameters: list[_Parameter]) -> Formula | None:
         """What depends on the number of steps alone: it serves all parameters' nodes."""
         self._location = fused_location(parameter.location for parameter in parameters)
         taken = self._state(STEP, tensor((), f32), FloatAttr(0.0, f32), Category.OPTIMIZER)
@@ -149,7 +149,7 @@ class _Step:
         self._result(STEP, step)
         return self._optimizer.shared(step)
 
-    def _update(self, parameter: _Parameter, shared: tuple[Formula, ...]) -> None:
+    def _update(self, parameter: _Parameter, shared: Formula | None) -> None:
         self._location = parameter.location
         zero = FloatAttr(0.0, f32)
         names = [f"{slot}/{parameter.name}" for slot in self._optimizer.slots]

@@ -1,0 +1,139 @@
+"""Gradients and training: a model compiled with a loss, its backward pass and an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar, Unpack
+
+import numpy as np
+
+from tstorch.compiled import Compiled, compile_model
+from tstorch.diagnostics import DiagnosticError
+from tstorch.passes.autodiff.expand_autodiff import ExpandAutodiffPass
+from tstorch.passes.autodiff.expand_optimizer import ExpandOptimizerPass
+from tstorch.passes.base import TSTorchPass
+from tstorch.passes.convert.convert_onnx_to_prim import ConvertOnnxToPrimPass
+from tstorch.session import Arrays, Isolation, Model, Progress, is_artifact, make_recipe, open_model, unheard
+from tstorch.target import Target
+
+if TYPE_CHECKING:
+    from tstorch.frontend.model_file import ModelProto
+
+    AnyModel = str | Path | bytes | ModelProto
+
+
+class LoadOptions(TypedDict, total=False):
+    """What `tstorch.load` takes beside the model; see there."""
+
+    dims: Mapping[str, int] | None
+    target: str | Target | None
+    adapter: str | None
+    rules: Sequence[str | Path]
+    without: Sequence[str]
+    plugins: bool
+    isolation: Isolation
+    progress: Progress
+
+
+class Trainer(Model):
+    """A model in training: its parameters and the optimizer's state stay on the GPU from step to step.
+
+    Close it, or use it with `with`. What a Model does (`profile`, `annotated`, `save_artifact`) it does with a step; a
+    profile's runs are steps too, and move the parameters.
+    """
+
+    ENTRY: ClassVar[str] = "step"
+
+    def step(self, inputs: Mapping[str, np.ndarray]) -> float:
+        """One step on the model's inputs and `labels`: the loss before it.
+
+        `labels` are int64 class ids (cross-entropy) or floats of the output's shape (mse). Raises RunError.
+        """
+        return float(self.run(inputs)["loss"])
+
+    def parameters(self) -> Arrays:
+        """The parameters as they stand, by the names of the model's initializers."""
+        return self._read([value for value in self.artifact.program["state"] if "weight" in value["start"]])
+
+    def state(self) -> Arrays:
+        """Everything that the next step depends on: parameters, the optimizer's moments, the number of steps."""
+        return self._read(self.artifact.program["state"])
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Puts back what `state` or `parameters` gave. Raises RunError for a wrong name, dtype or shape."""
+        self._worker.write_state(dict(state))
+
+    def _read(self, states: Sequence[Mapping[str, Any]]) -> Arrays:
+        return self._worker.read_state([state["name"] for state in states])
+
+
+def train(
+    model: AnyModel,
+    *,
+    loss: str = "cross-entropy",
+    optimizer: str = "adam",
+    lr: float = 1e-3,
+    wrt: str | Sequence[str] = (),
+    output: str = "",
+    **options: Unpack[LoadOptions],
+) -> Trainer:
+    """Compiles a model for training and loads it onto a GPU.
+
+    `loss` is cross-entropy (a final softmax is part of it and stepped over), mse, or empty: the model's own scalar
+    output. `optimizer` is adam or sgd. `wrt` names the weights to train; left out, all that are floats but batch norm's
+    statistics. `output` names the output that the loss is taken of, where there are several. Other options are those of
+    `load`. Raises DiagnosticError for what a user can act on.
+    """
+    chosen = _names(wrt)
+    convert = ConvertOnnxToPrimPass(trainable=True)
+    autodiff = ExpandAutodiffPass(loss=loss, wrt=chosen, output=output)
+    return _open(Trainer, model, chosen, [convert, autodiff, ExpandOptimizerPass(kind=optimizer, lr=lr)], options)
+
+
+def grads(
+    model: AnyModel,
+    inputs: Mapping[str, np.ndarray],
+    wrt: str | Sequence[str],
+    loss: str | None = None,
+    *,
+    output: str = "",
+    **options: Unpack[LoadOptions],
+) -> Arrays:
+    """The gradients of a loss by the graph inputs or initializers that `wrt` names, as arrays by name.
+
+    Without a `loss` the model's own output is differentiated, which must be a scalar; with one, `inputs` hold `labels`
+    too. `output` and the other options are those of `train`. Raises DiagnosticError for what a user can act on.
+    """
+    if not (chosen := _names(wrt)):
+        raise DiagnosticError("grads needs the names of inputs or weights to differentiate by (wrt)")
+    autodiff = ExpandAutodiffPass(loss=loss or "", wrt=chosen, output=output)
+    with _open(Model, model, chosen, [ConvertOnnxToPrimPass(), autodiff], options) as loaded:
+        results = loaded.run(inputs)
+    return {name: results[f"gradient/{name}"] for name in chosen}
+
+
+Kind = TypeVar("Kind", bound=Model)
+
+
+def _open(
+    kind: type[Kind], model: AnyModel, keep: Sequence[str], steps: Sequence[TSTorchPass], options: LoadOptions
+) -> Kind:
+    """A model on a GPU, compiled with passes in the place of the plain conversion to primitives."""
+    if is_artifact(model):
+        raise DiagnosticError(f"'{model}' is compiled already; give the model itself to differentiate it")
+    progress = options.get("progress", unheard)
+    specs = [str(step.pipeline_pass_spec()) for step in steps]
+    given: dict[str, Any] = {**options, "keep": keep, "instead": {ConvertOnnxToPrimPass.name: specs}}
+    adapter, isolation = given.pop("adapter", None), given.pop("isolation", "process")
+    given.pop("progress", None)
+
+    def compiled(device_class: str) -> Compiled:
+        progress("compile", 0, 0)
+        return compile_model(model, make_recipe(device_class, **given))
+
+    return open_model(kind, compiled, adapter, isolation, progress)
+
+
+def _names(wrt: str | Sequence[str]) -> tuple[str, ...]:
+    return (wrt,) if isinstance(wrt, str) else tuple(wrt)
