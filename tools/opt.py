@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
@@ -22,6 +23,9 @@ from tstorch.remarks import get_remarks
 from tstorch.target import Target, set_target
 from tstorch.tools.common import add_compile_arguments, guarded, parse_dims, split_names
 from tstorch.verification import verify_module
+
+if TYPE_CHECKING:
+    from tstorch.frontend import WeightStore
 
 SPLIT = "// -----"
 
@@ -87,9 +91,9 @@ class _Opt:
         options = self.options
         observers: list[Observer] = []
         if options.check_semantics:
-            from tstorch.semantics import SemanticsChecker
+            from tstorch.semantics import SemanticsChecker  # here, as it imports numpy
 
-            observers.append(SemanticsChecker())
+            observers.append(SemanticsChecker(self._store()))
         if options.print_ir_after:
             observers.append(IRPrinter(sys.stderr, names=split_names(options.print_ir_after)))
         if options.print_ir_after_all or options.print_ir_after_change:
@@ -97,6 +101,12 @@ class _Opt:
         if options.dump_dir:
             observers.append(IRDumper(Path(options.dump_dir)))
         return [*observers, self.timer]
+
+    def _store(self) -> "WeightStore":
+        """Where weights are looked for: beside the input."""
+        from tstorch.frontend import WeightStore
+
+        return WeightStore([Path(self.options.input or "-").parent])
 
     def _chunks(self) -> list[tuple[str | None, int]]:
         """The input's parts with the line each begins at; None stands for a model, which is no text."""

@@ -45,7 +45,7 @@ KERNEL_OPS = frozenset({"flow.kernel", "loop.kernel", "wgsl.module"})
 
 _FRAME = frozenset({"builtin", "func"})
 # What the host's code may hold once kernels are formed: dispatches, data, and views of what stands in memory.
-_HOST = _FRAME | {"program", "flow.dispatch", "prim.weight", "prim.derived", "prim.reshape", "prim.concatenate"}
+_HOST = _FRAME | {"flow.dispatch", "prim.weight", "prim.derived", "prim.reshape", "prim.concatenate"}
 
 _INTEGERS = frozenset({"i1", "i8", "i16", "i32", "i64", "ui8", "ui16", "ui32", "ui64", "i4", "ui4"})
 _ANY_ELEMENT = _INTEGERS | {"f16", "bf16", "f32", "f64"}
@@ -60,7 +60,7 @@ LEVELS: Mapping[Level, Legal] = {
         left_by={},
     ),
     Level.PRIM: Legal(
-        host=_FRAME | {"prim", "program"},
+        host=_FRAME | {"prim"},
         kernel=frozenset(),
         elements=_ANY_ELEMENT,
         left_by={"onnx": "convert-onnx-to-prim"},
@@ -84,7 +84,7 @@ LEVELS: Mapping[Level, Legal] = {
         left_by=dict.fromkeys(["loop", *_SCALAR], "convert-loop-to-wgsl") | {"flow": "convert-kernel-to-loop"},
     ),
     Level.BUF: Legal(
-        host=_FRAME | {"program", "buf", "trace", "wgsl.module"},
+        host=_FRAME | {"buf", "trace", "wgsl.module"},
         kernel=frozenset({"wgsl"}),
         elements=_STORABLE,
         left_by={"flow": "convert-flow-to-buf", "prim": "convert-flow-to-buf", "loop": "convert-loop-to-wgsl"},

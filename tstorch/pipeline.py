@@ -67,9 +67,20 @@ PHASES: tuple[Phase, ...] = (
             Step("legalize-types"),
         ),
     ),
-    Phase("fusion", Level.FLOW, (Step("form-dispatch-regions"),)),
+    Phase("fusion", Level.FLOW, (Step("form-dispatch-regions"), Step("tie-results", optional=True))),
     Phase("schedule", Level.FLOW, (Step("select-schedule"),)),
-    Phase("loop", Level.LOOP, (Step("convert-kernel-to-loop"),)),
+    Phase(
+        "loop",
+        Level.LOOP,
+        (
+            Step("convert-kernel-to-loop"),
+            Step("vectorize-loop", optional=True),
+            Step("hoist-vector-loads", optional=True),
+            Step("drop-masks", optional=True),
+            Step("bound-trip-counts"),
+            Step("pack-words"),
+        ),
+    ),
     Phase("wgsl", Level.WGSL, (Step("convert-loop-to-wgsl"),)),
     Phase("buf", Level.BUF, (Step("convert-flow-to-buf"), Step("plan-buffers"), Step("instrument-dispatches"))),
 )

@@ -49,8 +49,10 @@ PASSES: Mapping[str, str] = {
     "instrument-dispatches": "tstorch.passes.trace.instrument_dispatches:InstrumentDispatchesPass",
     "legalize-types": "tstorch.passes.convert.legalize_types:LegalizeTypesPass",
     "pack-words": "tstorch.passes.loop.pack_words:PackWordsPass",
+    "outline-init": "tstorch.passes.fusion.outline_init:OutlineInitPass",
     "plan-buffers": "tstorch.passes.buffers.plan_buffers:PlanBuffersPass",
     "select-schedule": "tstorch.passes.schedule.select_schedule:SelectSchedulePass",
+    "tie-results": "tstorch.passes.buffers.tie_results:TieResultsPass",
     "vectorize-loop": "tstorch.passes.loop.vectorize_loop:VectorizeLoopPass",
     "verify-level": "tstorch.passes.verify_level:VerifyLevelPass",
 }

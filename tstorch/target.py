@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntegerAttr, ModuleOp, StringAttr, i64
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FloatAttr, IntegerAttr, ModuleOp, StringAttr, i64
 from xdsl.ir import Attribute
 
 from tstorch.diagnostics import DiagnosticError
@@ -109,23 +109,24 @@ class Target:
     @classmethod
     def from_attribute(cls, attribute: Attribute) -> Self:
         """The target that `to_attribute` describes. Raises DiagnosticError."""
-        data = _plain(attribute)
+        data = plain(attribute)
         if not isinstance(data, dict):
             raise DiagnosticError(f"tst.target is {attribute}; expected a dictionary with id, class and limits")
         return cls.from_json(data)
 
 
-def _plain(attribute: Attribute) -> Any:
+def plain(attribute: Attribute) -> Any:
+    """Strings, integers, floats, arrays and dictionaries as Python's own. Raises DiagnosticError for anything else."""
     match attribute:
         case DictionaryAttr(data=entries):
-            return {key: _plain(entry) for key, entry in entries.items()}
+            return {key: plain(entry) for key, entry in entries.items()}
         case ArrayAttr(data=items):
-            return [_plain(item) for item in items]
-        case IntegerAttr():
+            return [plain(item) for item in items]
+        case IntegerAttr() | FloatAttr():
             return attribute.value.data
         case StringAttr(data=text):
             return text
-    raise DiagnosticError(f"{attribute} has no place in a target; expected strings, integers, arrays and dictionaries")
+    raise DiagnosticError(f"{attribute} has no plain form; expected strings, numbers, arrays and dictionaries")
 
 
 def get_target(module: ModuleOp) -> Target:
