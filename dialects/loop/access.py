@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineMap
 
 from tstorch.dialects.index_syntax import IndexSyntax
-from tstorch.dialects.indexing import Index, from_affine_map, to_affine_map
+from tstorch.dialects.indexing import Index, as_index, from_affine_map, to_affine_map
 
 LANES = 4
 LANE_KEY = "lane"
@@ -31,10 +31,11 @@ class IndexMaps:
     maps: tuple[AffineMapAttr, ...]
 
     @classmethod
-    def of(cls, *lists: Sequence[Index]) -> "IndexMaps":
+    def of(cls, *lists: Sequence[Index | int]) -> "IndexMaps":
         """The expressions of several lists over common operands, which are the keys of their dimensions."""
         keys: dict[object, None] = {LANE_KEY: None}
-        for exprs in lists:
+        normal = [[as_index(expr) for expr in exprs] for exprs in lists]
+        for exprs in normal:
             for expr in exprs:
                 keys.update(dict.fromkeys(dim.key for dim in expr.dims))
         operands = [key for key in keys if key is not LANE_KEY]
@@ -43,7 +44,7 @@ class IndexMaps:
         order = list(keys)
         return cls(
             tuple(operands),  # pyright: ignore[reportArgumentType]
-            tuple(AffineMapAttr(to_affine_map(exprs, order)) for exprs in lists),
+            tuple(AffineMapAttr(to_affine_map(exprs, order)) for exprs in normal),
         )
 
 

@@ -102,7 +102,7 @@ class AccessOp(MaskedOp):
 
     def set_access(
         self,
-        indices: Sequence[Index],
+        indices: Sequence[Index | int],
         constraints: Sequence[Constraint] = (),
     ) -> None:
         """Replaces the index expressions and the mask."""
@@ -166,7 +166,7 @@ class LoadOp(AccessOp):
     def __init__(
         self,
         memory: SSAValue,
-        indices: Sequence[Index],
+        indices: Sequence[Index | int],
         constraints: Sequence[Constraint] = (),
         other: FloatAttr | IntegerAttr | None = None,
         *,
@@ -242,7 +242,7 @@ class StoreOp(AccessOp):
     traits = traits_def(MemoryWriteEffect())
 
     def __init__(
-        self, value: SSAValue, memory: SSAValue, indices: Sequence[Index], constraints: Sequence[Constraint] = ()
+        self, value: SSAValue, memory: SSAValue, indices: Sequence[Index | int], constraints: Sequence[Constraint] = ()
     ) -> None:
         found = IndexMaps.of(indices, [expr for expr, _ in constraints])
         super().__init__(
@@ -404,6 +404,11 @@ class ToIndexOp(IRDLOperation):
 
     def __init__(self, value: SSAValue, bound: int) -> None:
         super().__init__(operands=[value], properties={"bound": IntegerAttr(bound, i64)}, result_types=[index_type])
+
+    @property
+    def index(self) -> Index:
+        """The result as an index expression."""
+        return dim_of(self.result)
 
     def verify_(self) -> None:
         if self.bound.value.data < 1:

@@ -20,7 +20,7 @@ class HoistVectorLoadsPass(TSTorchPass):
 
     Applies to a scalar load of a binding that is only read, whose element is a neighbour in each step of an unrolled
     loop around it and starts at a multiple of 4: the run goes to registers first. Declines where the first element's
-    place is no multiple of 4, where the mask differs by element, and where a value of the loop is part of the place.
+    place is no multiple of 4, and where a value computed in the loop is part of the place.
 
         // before
         loop.kernel @sum(%x: memref<64x4xf32>, %out: memref<64xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
@@ -73,8 +73,6 @@ class HoistVectorLoadsPass(TSTorchPass):
 def _loop_of_run(op: LoadOp) -> ForOp | None:
     """The loop around the load in whose steps it reads neighbours."""
     for nest in _static_loops(op):
-        if op.mask is not None and any(expr.depends_on(nest.iv) for expr, _ in op.constraints):
-            return None
         if _is_run(op, nest):
             return nest if _known_before(op, nest) else None
     return None
@@ -113,9 +111,9 @@ def _hoist(op: LoadOp, nest: ForOp) -> None:
     fill = ForOp(nest.size, LANES, unroll=True)
     step = dim_of(fill.iv)
     along = {nest.iv: step + LANE}
-    vector = LoadOp(
-        op.memory, [e.substitute(along) for e in op.index_list], op.constraints, op.other, type=vector_of(scalar)
-    )
+    where = [(expr.substitute(along), bound) for expr, bound in op.constraints]
+    indices = [index.substitute(along) for index in op.index_list]
+    vector = LoadOp(op.memory, indices, where, op.other, type=vector_of(scalar))
     store = StoreOp(vector.result, run.memory, [step + LANE])
     fill.body.block.add_ops([vector, store])
     element = LoadOp(run.memory, [dim_of(nest.iv)])

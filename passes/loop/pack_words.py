@@ -118,8 +118,12 @@ class _Inserter:
         if block is not None:
             block.insert_op_before(op, self._anchor)
 
-    def number(self, value: int) -> SSAValue:
-        return self.value(arith.ConstantOp(IntegerAttr(value, ui32)))
+    def number(self, value: float, type: Attribute) -> SSAValue:
+        """A constant; arith's are signless."""
+        if type == ui32:
+            return self.value(loop.CastOp(self.number(value, i32), ui32))
+        attribute = FloatAttr(value, f32) if type == f32 else IntegerAttr(int(value), i32)
+        return self.value(arith.ConstantOp(attribute))
 
 
 def _load(op: LoadOp, memory: SSAValue, place: Index, packing: Packing, build: _Inserter) -> SSAValue:
@@ -136,9 +140,8 @@ def _load(op: LoadOp, memory: SSAValue, place: Index, packing: Packing, build: _
     if op.mask is None:
         return value
     condition = build.value(loop.WithinOp(op.constraints, vector_of(i1) if op.is_vector else i1))
-    scalar = scalar_of(op.value_type)
-    zero = FloatAttr(0.0, f32) if scalar == f32 else IntegerAttr(0, scalar)  # pyright: ignore[reportArgumentType]
-    other = build.value(arith.ConstantOp(op.other or zero))
+    number = 0 if op.other is None else op.other.value.data
+    other = build.number(number, scalar_of(op.value_type))
     if op.is_vector:
         other = build.value(loop.SplatOp(other))
     return build.value(loop.SelectOp(condition, value, other))
@@ -152,7 +155,7 @@ def _element(memory: SSAValue, place: Index, packing: Packing, build: _Inserter)
     if not (shift.is_constant and shift.const == 0):
         word = build.value(arith.ShRUIOp(word, build.value(loop.IndexValueOp(shift, ui32))))
     if packing in (Packing.U8, Packing.U16):
-        return build.value(arith.AndIOp(word, build.number((1 << bits) - 1)))
+        return build.value(arith.AndIOp(word, build.number((1 << bits) - 1, ui32)))
     words = [word] * (LANES // packing.count)
     return build.value(loop.ExtractOp(build.value(loop.UnpackOp(packing, words)), 0))
 
@@ -175,7 +178,7 @@ def _store(
     if start is None or constraints is None:
         raise DiagnosticError(
             f"kernel @{kernel.sym_name.data} stores {packing} elements that are not whole words of 4 bytes, which "
-            f"other invocations may write too; give each invocation {LANES} neighbours that start at a multiple of {LANES}"
+            f"other invocations may write too; give each invocation {LANES} neighbours from a multiple of {LANES} on"
         )
     first = start // packing.count
     for number in range(min(LANES // packing.count, -(-count // packing.count))):

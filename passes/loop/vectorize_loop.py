@@ -132,7 +132,6 @@ def _own_lane(op: Operation, stores: list[loop.StoreOp]) -> bool:
 
 
 def _vectorize(nest: ForOp, varying: set[Operation]) -> None:
-    nest.properties["step"] = IntegerAttr(LANES, i64)
     along = {nest.iv: Index.dim(nest.iv, nest.size, LANES) + LANE}
     repeated: dict[SSAValue, SSAValue] = {}
     for op in [op for op in nest.body.block.ops if op in varying]:
@@ -142,6 +141,7 @@ def _vectorize(nest: ForOp, varying: set[Operation]) -> None:
         substitute_indices(op, along)
         for result in op.results:
             Rewriter.replace_value_with_new_type(result, vector_of(result.type))
+    nest.properties["step"] = IntegerAttr(LANES, i64)
 
 
 def _values(op: Operation) -> Iterator[tuple[int, SSAValue]]:

@@ -1,7 +1,7 @@
 """Scalar and vector code in WGSL: one entry for each op of arith and math that has a form, and loop's own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf, isfinite
+from math import factorial, inf, isfinite
 
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, VectorType, f32, i1, i32
@@ -137,28 +137,33 @@ def _tanh(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
     return emit.call(Builtin.TANH, emit.call(Builtin.CLAMP, x, low, high))
 
 
+def _polynomial(emit: Emitter, x: SSAValue, coefficients: Sequence[float]) -> SSAValue:
+    """c0 + c1 * x + c2 * x**2 + ..."""
+    *lower, total_of = coefficients
+    total = emit.number(total_of, x.type)
+    for coefficient in reversed(lower):
+        total = emit.call(Builtin.FMA, total, x, emit.number(coefficient, x.type))
+    return total
+
+
 def _log1p(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    """log(1 + x) with the error of 1 + x taken out again, so that a small x keeps its digits."""
+    """Near 0, where log(1 + x) loses its digits: 2 * atanh(s) with s = x / (2 + x), as a series in s."""
     (x,) = args
-    one = emit.number(1.0, x.type)
-    u = emit.binary(Operator.ADD, one, x)
-    d = emit.binary(Operator.SUB, u, one)
-    corrected = emit.binary(Operator.MUL, emit.call(Builtin.LOG, u), emit.binary(Operator.DIV, x, d))
-    exact = emit.binary(Operator.EQ, d, emit.number(0.0, x.type))
-    large = emit.binary(Operator.GT, x, emit.number(1e8, x.type))
-    return emit.select(exact, x, emit.select(large, emit.call(Builtin.LOG, x), corrected))
+    one, two = emit.number(1.0, x.type), emit.number(2.0, x.type)
+    s = emit.binary(Operator.DIV, x, emit.binary(Operator.ADD, two, x))
+    series = _polynomial(emit, emit.binary(Operator.MUL, s, s), [2.0, 2 / 3, 2 / 5, 2 / 7, 2 / 9])
+    near = emit.binary(Operator.LT, emit.call(Builtin.ABS, x), emit.number(0.25, x.type))
+    far = emit.call(Builtin.LOG, emit.binary(Operator.ADD, one, x))
+    return emit.select(near, emit.binary(Operator.MUL, s, series), far)
 
 
 def _expm1(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    """exp(x) - 1; near 0 by (u - 1) * x / log(u), which cancels the error of u = exp(x)."""
+    """Near 0, where exp(x) - 1 loses its digits: the Taylor series."""
     (x,) = args
-    one = emit.number(1.0, x.type)
-    u = emit.call(Builtin.EXP, x)
-    d = emit.binary(Operator.SUB, u, one)
-    corrected = emit.binary(Operator.MUL, d, emit.binary(Operator.DIV, x, emit.call(Builtin.LOG, u)))
-    exact = emit.binary(Operator.EQ, d, emit.number(0.0, x.type))
+    series = _polynomial(emit, x, [1 / factorial(n) for n in range(1, 9)])
     near = emit.binary(Operator.LT, emit.call(Builtin.ABS, x), emit.number(0.5, x.type))
-    return emit.select(exact, x, emit.select(near, corrected, d))
+    far = emit.binary(Operator.SUB, emit.call(Builtin.EXP, x), emit.number(1.0, x.type))
+    return emit.select(near, emit.binary(Operator.MUL, x, series), far)
 
 
 def _pow(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
