@@ -14,6 +14,7 @@ from tstorch.diagnostics import DiagnosticError, UsageError
 from tstorch.dialects.prim.reference import evaluate
 from tstorch.frontend import import_model
 from tstorch.locations import node_roles
+from tstorch.passes.autodiff.expand_optimizer import ExpandOptimizerPass
 from tstorch.passes.autodiff.signature import Signature
 from tstorch.pipeline import parse_passes, run_passes
 from tstorch.registry import make_context
@@ -186,6 +187,12 @@ def test_a_gradient_that_nothing_reaches_is_zero_and_said():
     stopped, independent = get_remarks(expanded.module)
     assert (stopped.id, stopped.nodes) == ("TST-D002", ("rounded",))
     assert (independent.id, "'w'" in independent.reason) == ("TST-D003", True)
+
+
+@pytest.mark.parametrize("lr", [1e-5, 1.0, 0.25])
+def test_learning_rates_survive_the_text(lr):
+    [step] = parse_passes(str(ExpandOptimizerPass(lr=lr).pipeline_pass_spec()))
+    assert step == ExpandOptimizerPass(lr=lr)
 
 
 def two_outputs(names: tuple[str, str] = ("x", "ids")) -> ModelProto:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import UNKNOWN_LOC, FloatAttr, LocationAttr, ModuleOp, StringAttr, TensorType, f32
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
+from xdsl.utils.arg_spec import ArgSpec, ParameterType
 
 from tstorch.diagnostics import DiagnosticError, UsageError
 from tstorch.dialects.buf import Category, WeightRefAttr
@@ -66,6 +68,13 @@ class ExpandOptimizerPass(TSTorchPass):
     beta2: float = 0.999
     eps: float = 1e-8
 
+    @classmethod
+    def from_spec(cls, spec: ArgSpec) -> Self:
+        """Reads options; xDSL takes `1e-05` for a word, and would not take `1` for a float."""
+        return super().from_spec(
+            ArgSpec(spec.name, {key: tuple(map(_number, v)) for key, v in spec.parameters.items()})
+        )
+
     def __post_init__(self) -> None:
         if self.kind not in OPTIMIZERS:
             raise UsageError(f"optimizer '{self.kind}' is unknown; expected one of {', '.join(OPTIMIZERS)}")
@@ -83,6 +92,13 @@ class ExpandOptimizerPass(TSTorchPass):
         with self.remarks(module) as remarks:
             count = {"parameters": len(names)}
             remarks.passed([], UPDATED, f"{self.kind} updates its parameters where they lie", metric=count)
+
+
+def _number(value: ParameterType) -> ParameterType:
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 @dataclass(frozen=True)
