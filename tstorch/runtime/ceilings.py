@@ -10,11 +10,11 @@ from tstorch.runtime.instruments import Probe, scratch, words
 from tstorch.runtime.recorder import Recorder
 
 _COPY_BYTES = {"cpu": 16 << 20, "integrated": 64 << 20, "discrete": 128 << 20}
-_FMA_ROUNDS = {"cpu": 4, "integrated": 200, "discrete": 2000}
+_FMA_ROUNDS = {"cpu": 1, "integrated": 50, "discrete": 1000}
 _COPY_BLOCK = 256 * 16  # bytes that one workgroup copies
 _FMA_GROUPS = 1056
-_FLOPS_PER_ROUND = 2 * 64
-_REPEATS = 7
+_FLOPS_PER_ROUND = 2 * 256
+_REPEATS = 15
 
 
 def measure_ceilings(recorder: Recorder, cache: Path | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tstorch.diagnostics import RunError
 from tstorch.runtime.device import Buffer, Device, Dispatch
-from tstorch.runtime.plan import Copy, Pair, Pass, Plan
+from tstorch.runtime.plan import Copy, Pair, Pass, Plan, Stamp
 from tstorch.runtime.recorder import Recorder, Timed, Watch
 from tstorch.runtime.timing import Quality, judge_clock
 
@@ -43,7 +43,7 @@ class Instruments:
         self._recorder, self._device = recorder, recorder.device
         self._sentinel: Probe | None = None
         self._tiny: Probe | None = None
-        self._launch = Plan((Pass((), 0, 1),), (Pair("gpu"),))
+        self._launch = _empty_light_run(self._device.has_encoder_timestamps)
         self.best_sentinel_ns = float("inf")
 
     def sentinel_ns(self) -> float:
@@ -65,10 +65,11 @@ class Instruments:
         return self.best_sentinel_ns
 
     def launch(self) -> tuple[int, float]:
-        """An empty timed pass: nanoseconds that the host waited, and of these the GPU's own."""
+        """A light run of nothing: nanoseconds that the host waited, and those that its timestamps account for."""
         watch = Watch()
         timed = self._recorder.run(self._launch, watch)
-        return watch.spans["wait"], timed.nanoseconds("gpu")[0] if timed and timed.valid else 0.0
+        accounted = sum(sum(timed.nanoseconds(pair.what)) for pair in timed.pairs) if timed and timed.valid else 0.0
+        return watch.spans["wait"], accounted
 
     def tiny_probe_ns(self) -> float:
         """What timing each dispatch adds, by a chain of kernels that do nothing; nanoseconds for each one timed."""
@@ -115,6 +116,14 @@ class Instruments:
         if self._tiny is None:
             self._tiny = Probe(self._recorder, "tiny", [scratch(self._device, 256)], (1, 1, 1))
         return self._tiny
+
+
+def _empty_light_run(time_transfers: bool) -> Plan:
+    """The timestamps of a light run around no work at all."""
+    if not time_transfers:
+        return Plan((Pass((), 0, 1),), (Pair("gpu"),))
+    steps = (Stamp(0), Stamp(1), Pass((), 2, 3), Stamp(4), Stamp(5))
+    return Plan(steps, (Pair("upload"), Pair("gpu"), Pair("readback")))
 
 
 def shader_text(name: str) -> str:
