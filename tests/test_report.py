@@ -185,14 +185,12 @@ def test_an_answer_that_cannot_be_compared_is_wrong():
     assert "outputs WRONG: 'a' has not the shape, or not the NaNs, of NumPy's" in text_of(build_report(trace))
 
 
-def test_a_file_gets_whole_lines_and_a_terminal_short_ones():
-    report = build_report(small_trace())
-    out = io.StringIO()
-    print_report(report, Console(file=out, width=60))
-    assert out.getvalue().rstrip("\n").split("\n") == [line.plain.rstrip() for line in report_lines(report)]
-    out = io.StringIO()
-    print_report(report, Console(file=out, width=60, force_terminal=True, color_system=None))
-    assert max(len(line) for line in out.getvalue().split("\n")) <= 60
+@pytest.mark.parametrize("terminal", [False, True])
+def test_every_line_is_printed_whole_at_any_width(terminal):
+    report, out = build_report(small_trace()), io.StringIO()
+    print_report(report, Console(file=out, width=40, force_terminal=terminal, color_system=None))
+    printed = [line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")]
+    assert printed == [line.plain.rstrip() for line in report_lines(report)]
 
 
 @pytest.mark.parametrize(

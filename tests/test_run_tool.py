@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tiny_artifact import SCALE, write_tiny_artifact
 
 from tstorch.levels import Level
 from tstorch.report.terminal import REPORT_LINES
+from tstorch.runtime.client import Worker
 from tstorch.tools.microscope import Request, examine
 from tstorch.tools.run import main, split_level
 from tstorch.trace.file import read_trace
@@ -129,3 +131,15 @@ def test_a_wrong_answer_exits_with_1(path, monkeypatch):
     out = io.StringIO()
     assert examine(Request(model=str(path), iterations=1, check=True), out=out, err=io.StringIO()) == 1
     assert "WONT-RUN" in out.getvalue()
+
+
+@pytest.mark.gpu
+def test_a_worker_that_dies_is_one_message_and_the_next_run_works(run, path, tmp_path, monkeypatch):
+    wanted = [path, "--iterations", 1, "--json", tmp_path / "r.json", "--output", tmp_path / "y.npz"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "start", partial(Worker.start, fault="encode:abort"))
+        code, out, err = run(*wanted)
+    assert (code, out) == (1, "")
+    assert "error: the GPU worker died (SIGABRT)" in err
+    assert list(tmp_path.iterdir()) == []
+    assert run(*wanted)[0] == 0

@@ -119,12 +119,14 @@ def _progress(notes: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield _StageLines(notes)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
-    with Progress(*columns, console=notes, transient=True) as bars:
+    # Drawn when there is news and at no other time: a thread that draws would be seen in what is measured.
+    with Progress(*columns, console=notes, transient=True, auto_refresh=False) as bars:
         task = bars.add_task("compile", total=None, state="")
 
         def show(stage: str, done: int, total: int) -> None:
             state = f"{100 * done // total} %" if total else ""
             bars.update(task, description=stage, completed=done, total=total or None, state=state)
+            bars.refresh()
 
         yield show
 

@@ -26,12 +26,9 @@ def report_lines(report: Record, *, full: bool = False) -> list[Text]:
 
 
 def print_report(report: Record, console: Console, *, full: bool = False) -> None:
-    """Writes the report to `console`; what is wider than a terminal ends in an ellipsis, a file gets it whole."""
+    """Writes the report to `console`, every line whole: what a narrow terminal wraps, it does not hide."""
     for line in report_lines(report, full=full):
-        if console.is_terminal:
-            console.print(line, no_wrap=True, overflow="ellipsis")
-        else:
-            console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _styled(rows: Iterable[tuple[str, str]]) -> Iterator[Text]:
