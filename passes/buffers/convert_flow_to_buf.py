@@ -29,20 +29,32 @@ class ConvertFlowToBufPass(TSTorchPass):
     Refuses, by name, a tensor that is larger than one binding of the target.
 
         // before
-        "test.kernel"() {sym_name = "relu_0", grid = array<i64: 1, 1, 1>} : () -> ()
+        wgsl.module @exp_0 grid [1, 1, 1] {
+          %x = wgsl.binding @b0 at 0 read : memref<4xf32>
+          %y = wgsl.binding @b1 at 1 read_write : memref<4xf32>
+          wgsl.function @main workgroup [4, 1, 1] (%wg, %lid) {
+          }
+        }
         func.func @main(%x: tensor<4xf32> {tst.name = "x"}) -> (tensor<4xf32> {tst.name = "y"}) {
-          %0 = flow.dispatch @relu_0(%x) {nodes = [loc("/relu")], label = "maximum", flops = array<i64: 4>} : (tensor<4xf32>) -> tensor<4xf32> loc("/relu")
+          %0 = flow.dispatch @exp_0(%x) {nodes = [loc("/exp")], label = "exp", flops = array<i64: 4>}
+              : (tensor<4xf32>) -> tensor<4xf32> loc("/exp")
           func.return %0 : tensor<4xf32>
         }
         // after
         buf.buffer @run.0 : 16 "input"
         buf.buffer @run.1 : 16 "output"
-        "test.kernel"() {sym_name = "relu_0", grid = array<i64: 1, 1, 1>} : () -> ()
+        wgsl.module @exp_0 grid [1, 1, 1] {
+          %x = wgsl.binding @b0 at 0 read : memref<4xf32>
+          %y = wgsl.binding @b1 at 1 read_write : memref<4xf32>
+          wgsl.function @main workgroup [4, 1, 1] (%wg, %lid) {
+          }
+        }
         buf.entry @run {
           %0 = buf.view @run.0[0] "x" : !buf.view<tensor<4xf32>>
-          %1 = buf.view @run.1[0] "/relu" : !buf.view<tensor<4xf32>>
+          %1 = buf.view @run.1[0] "/exp" : !buf.view<tensor<4xf32>>
           buf.upload "x", %0 {dtype = "float32", storage = "f32"} : !buf.view<tensor<4xf32>>
-          buf.dispatch @relu_0(read %0 : !buf.view<tensor<4xf32>>, write %1 : !buf.view<tensor<4xf32>>) grid [1, 1, 1] {id = 0 : i64, label = "maximum", nodes = [loc("/relu")], flops = array<i64: 4>} loc("/relu")
+          buf.dispatch @exp_0(read %0 : !buf.view<tensor<4xf32>>, write %1 : !buf.view<tensor<4xf32>>) grid [1, 1, 1] {
+              id = 0 : i64, label = "exp", nodes = [loc("/exp")], flops = array<i64: 4>} loc("/exp")
           buf.readback "y", %1 {dtype = "float32", storage = "f32"} : !buf.view<tensor<4xf32>>
         }
     """

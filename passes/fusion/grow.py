@@ -8,11 +8,13 @@ from xdsl.ir import Operation, SSAValue
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.flow import KernelKind
 from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp
+from tstorch.dialects.prim.shape import ConcatenateOp
 from tstorch.locations import fused_location, location_ids
 from tstorch.passes.fusion.kernel_form import TWO_ANCHORS, KernelForm, Refusal, anchor_kind, kernel_form, shape_of
 from tstorch.passes.fusion.partition import Group, Partition
 from tstorch.remarks import RemarkSink
 
+KEPT = "TST-F001"
 CYCLE = "TST-F002"
 MAX_OPS = 64
 MAX_RECOMPUTED = 16
@@ -72,6 +74,9 @@ class Grower:
             return Refusal("TST-F007", f"the kernel would have {len(ops)} ops, at most {MAX_OPS} stay readable")
         if partition.makes_cycle(producer, consumer):
             return Refusal(CYCLE, "another kernel between the two needs the first and feeds the second")
+        kept = self._kept(producer, consumer)
+        if kept and not producer.anchored and _per_tile(consumer):
+            return Refusal(KEPT, "its result has other users, which need it in memory")
         closure = partition.closure(ops)
         results = partition.results(ops)
         form = kernel_form(closure, results)
@@ -80,29 +85,26 @@ class Grower:
         bindings = len(memory_operands(partition, ops, closure)) + len(results)
         if bindings > self.max_bindings:
             return Refusal("TST-F004", f"the kernel would need {bindings} bindings, the target has {self.max_bindings}")
-        return self._loss(producer, consumer, form)
+        return self._loss(producer, consumer, form, kept)
 
-    def _loss(self, producer: Group, consumer: Group, form: KernelForm) -> Refusal | None:
+    def _loss(self, producer: Group, consumer: Group, form: KernelForm, kept: list[SSAValue]) -> Refusal | None:
         """Why joining would cost more than it saves."""
-        kept = self._kept(producer, consumer)
         if kept and (early := self._early_user(kept, consumer)) is not None:
-            return Refusal("TST-F001", f"its result is kept for {early.name}, which comes before")
+            return Refusal(KEPT, f"its result is kept for {early.name}, which comes before")
         if producer.anchored or form.kind is KernelKind.ROW_REDUCTION:
             return None
-        if form.kind in _PER_TILE and any(anchor_kind(op) for op in consumer.ops):
-            return self._prologue_loss(producer, consumer, kept)
+        if _per_tile(consumer):
+            return self._prologue_loss(producer, consumer)
         return self._recompute_loss(producer, consumer, kept)
 
-    def _prologue_loss(self, producer: Group, consumer: Group, kept: list[SSAValue]) -> Refusal | None:
+    def _prologue_loss(self, producer: Group, consumer: Group) -> Refusal | None:
         """A map ahead of a contraction or window runs once per tile that loads its result."""
         if self._behind_anchor(producer, consumer):
-            return None if not kept else Refusal("TST-F001", "its result has other users")
-        if kept:
-            return Refusal("TST-F001", "its result has other users, which would compute it again")
+            return None
         partition = self.partition
         made = sum(_bytes(value) for value in partition.results(producer.ops))
         read = sum(_bytes(value) for value in partition.operands(producer.ops))
-        if read < made:
+        if read < made and not any(isinstance(op, ConcatenateOp) for op in producer.ops):
             return None
         return Refusal(
             "TST-F005", "it would be computed again for every tile that reads it", "fuse it into its own producer"
@@ -114,7 +116,7 @@ class Grower:
         if factor <= 1:
             return None
         if kept:
-            return Refusal("TST-F001", "its result has other users, which would compute it again")
+            return Refusal(KEPT, "its result has other users, which would compute it again")
         if sum(isinstance(op, ElementwiseOp) for op in producer.ops) > MAX_RECOMPUTED:
             return Refusal("TST-F005", f"it would be computed {factor} times an element")
         return None
@@ -198,6 +200,11 @@ def _worth_saying(refusal: Refusal, op: Operation, joined: bool) -> bool:
     if refusal.id in (TWO_ANCHORS, CYCLE):
         return isinstance(op, ElementwiseOp | IndexMapOp) and not joined
     return True
+
+
+def _per_tile(group: Group) -> bool:
+    """Whether what stands ahead of the group's anchor is computed again and again."""
+    return any(anchor_kind(op) in _PER_TILE for op in group.ops)
 
 
 def _bytes(value: SSAValue) -> int:
