@@ -265,9 +265,9 @@ class ExtremumOp(CommutativeOp, SmoothBinaryOp):
         return self.lhs if self.lhs is self.rhs else super().forwarded()
 
     def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
-        zero, shared = g.lift(0.0), x.compare("eq", y)
-        chosen, half = x.compare(self.DIRECTION, y), g * 0.5
-        to_x = shared.select(half, chosen.select(g, zero))
+        # the share of x first, from the operands alone: one tensor to keep for the way back
+        chosen = x.compare(self.DIRECTION, y).select(1.0, g.lift(0.0))
+        to_x = g * x.compare("eq", y).select(0.5, chosen)
         return to_x, g - to_x
 
     @classmethod
