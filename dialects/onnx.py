@@ -64,6 +64,7 @@ __all__ = [
     "YieldOp",
     "find_schema",
     "function_body",
+    "is_defined",
     "known_domains",
     "node_class",
     "plain",
@@ -71,6 +72,8 @@ __all__ = [
 ]
 
 OPSET = "onnx.opset"
+Schema = Any
+"""An `OpSchema`: onnx's stubs leave out what it says of function bodies."""
 DEFAULT_DOMAIN = "ai.onnx"
 
 
@@ -204,7 +207,7 @@ def misuse(schema: defs.OpSchema, op: NodeOp) -> str | None:
         return f"unknown attribute {unknown[0]}; expected one of {', '.join(sorted(schema.attributes)) or 'none'}"
     for name, declared in schema.attributes.items():
         if name in given and not _fits(op.properties[name], declared.type):
-            return f"attribute {name} is {op.properties[name]}; expected {declared.type.name}"
+            return f"attribute {name} is {op.properties[name]}; expected {_kind(declared.type)}"
         if declared.required and name not in given and name not in op.GRAPHS:
             return f"attribute {name} is missing"
     return None
@@ -255,9 +258,14 @@ _KINDS: Mapping[str, tuple[type[Attribute], ...]] = {
 
 
 def _fits(value: Attribute, kind: defs.OpSchema.AttrType) -> bool:
-    if not isinstance(value, _KINDS.get(kind.name, ())):
+    name = _kind(kind)
+    if not isinstance(value, _KINDS.get(name, ())):
         return False
-    return not isinstance(value, DenseArrayBase) or value.elt_type == (f32 if kind.name == "FLOATS" else i64)
+    return not isinstance(value, DenseArrayBase) or value.elt_type == (f32 if name == "FLOATS" else i64)
+
+
+def _kind(kind: defs.OpSchema.AttrType) -> str:
+    return kind.name  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def plain(attribute: Attribute) -> Any:
@@ -270,7 +278,7 @@ def plain(attribute: Attribute) -> Any:
         case StringAttr(data=text):
             return text
         case DenseArrayBase():
-            return list(attribute.iter_values())
+            return list(attribute.iter_values())  # pyright: ignore[reportAttributeAccessIssue]
         case ArrayAttr(data=parts):
             return [plain(part) for part in parts]
         case ValuesAttr():
@@ -309,9 +317,15 @@ class OnnxDialect(Dialect):
 Onnx = OnnxDialect("onnx", [], [AnyType, StringType, WeightAttr, TensorWeightAttr])
 
 
+def is_defined(schema: Schema | None) -> bool:
+    """Whether ONNX defines the operator by simpler ones."""
+    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
+
+
 def function_body(op: NodeOp, types: Sequence[Attribute | None]) -> FunctionProto | None:
     """The operator's own definition by simpler ones, for operands of these types; None where ONNX gives none."""
-    schema, opset = op.schema, op.opset
+    schema: Schema | None = op.schema
+    opset = op.opset
     if schema is None or opset is None or op.regions:  # a definition that calls the subgraphs is none of ours
         return None
     if versions := [version for version in schema.function_opset_versions if version <= opset]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from xdsl.dialects.builtin import StringAttr, TensorType
 from xdsl.ir import Attribute, ParametrizedAttribute, SSAValue, TypeAttribute
@@ -53,7 +54,7 @@ class WeightAttr(ParametrizedAttribute):
         return cls(StringAttr(file), StringAttr(key), StringAttr(digest))
 
     @property
-    def names(self) -> dict[str, str]:
+    def names(self) -> dict[str, Any]:
         """The parts by name."""
         return {"file": self.file.data, "key": self.key.data, "digest": self.digest.data}
 

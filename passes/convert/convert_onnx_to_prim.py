@@ -16,7 +16,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.diagnostics import DiagnosticError, OnnxImportError
-from tstorch.dialects.onnx import OPSET, InitializerOp, NodeOp, function_body
+from tstorch.dialects.onnx import OPSET, InitializerOp, NodeOp, function_body, is_defined
 from tstorch.dialects.onnx_graph import body_block
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.types import is_element_type, is_float
@@ -75,7 +75,7 @@ def _check_supported(functions: Sequence[FuncOp]) -> None:
     missing: dict[tuple[str, str, int | None], list[str]] = {}
     for function in functions:
         for op in function.body.walk():
-            if isinstance(op, NodeOp) and _rule(op) is None and not _is_defined(op):
+            if isinstance(op, NodeOp) and _rule(op) is None and not is_defined(op.schema):
                 missing.setdefault((op.DOMAIN, op.OP_TYPE, op.opset), []).extend(node_ids(op))
     if not missing:
         return
@@ -91,11 +91,6 @@ def _check_supported(functions: Sequence[FuncOp]) -> None:
 def _rule(op: NodeOp) -> Rule | None:
     schema = op.schema
     return find_rule(op.DOMAIN, op.OP_TYPE, schema.since_version if schema is not None else 1)
-
-
-def _is_defined(op: NodeOp) -> bool:
-    schema = op.schema
-    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
 
 
 class _FunctionConverter:
@@ -125,10 +120,13 @@ class _FunctionConverter:
             op.drop_all_references()
 
     def _argument_type(self, type: Attribute) -> TensorType:
-        static = isinstance(type, TensorType) and DYNAMIC_INDEX not in type.get_shape()
-        if not static or not is_element_type(type.element_type):
-            raise DiagnosticError(f"a graph input has type {type}; expected a tensor of numbers with a known shape")
-        return type
+        if (
+            isinstance(type, TensorType)
+            and DYNAMIC_INDEX not in type.get_shape()
+            and is_element_type(type.element_type)
+        ):
+            return type
+        raise DiagnosticError(f"a graph input has type {type}; expected a tensor of numbers with a known shape")
 
     def _convert(self, op: Operation) -> None:
         match op:

@@ -45,8 +45,7 @@ class KnownValues:
 
     def _pending(self, value: SSAValue) -> list[SSAValue]:
         """The operands that must be looked at first; none where one of them settles the matter."""
-        owner = value.owner
-        if not _can_be_known(owner, value):
+        if (owner := _evaluable(value)) is None:
             return []
         operands = owner.operands
         if any(operand in self._known and self._known[operand] is None for operand in operands):
@@ -54,13 +53,14 @@ class KnownValues:
         return [operand for operand in operands if operand not in self._known]
 
     def _evaluate(self, value: SSAValue) -> None:
-        owner = value.owner
-        arrays = [self._known.get(operand) for operand in owner.operands] if _can_be_known(owner, value) else [None]
-        if not isinstance(owner, PrimOp) or any(array is None for array in arrays):
+        owner = _evaluable(value)
+        arrays = [] if owner is None else [self._known.get(operand) for operand in owner.operands]
+        present = [array for array in arrays if array is not None]
+        if owner is None or len(present) < len(arrays):
             self._known[value] = None
             return
         try:
-            results = owner.reference(*(array for array in arrays if array is not None))
+            results = owner.reference(*present)
         except (ValueError, IndexError, OverflowError, MemoryError) as error:
             raise VerifyException(f"{owner.name} cannot be evaluated: {error}") from error
         self._known.update(zip(owner.results, results, strict=True))
@@ -74,8 +74,10 @@ class KnownValues:
                 pending.extend(each.owner for each in current.operands if isinstance(each.owner, Operation))
 
 
-def _can_be_known(owner: object, value: SSAValue) -> bool:
-    """Whether the value's own op allows it to be known, if its operands are."""
+def _evaluable(value: SSAValue) -> PrimOp | None:
+    """The value's own op where that allows it to be known, if its operands are."""
+    owner = value.owner
     if not isinstance(owner, PrimOp) or isinstance(owner, ExternalOp) or owner.regions:
-        return False
-    return isinstance(value.type, TensorType) and prod(value.type.get_shape()) <= MOST_ELEMENTS
+        return None
+    small = isinstance(value.type, TensorType) and prod(value.type.get_shape()) <= MOST_ELEMENTS
+    return owner if small else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 
@@ -264,7 +264,7 @@ def _tensor_type(proto: TensorProto, key: str) -> TensorType:
     return TensorType(element, proto.dims)
 
 
-def _versions(imports: Iterator) -> dict[str, int]:
+def _versions(imports: Iterable) -> dict[str, int]:
     return {"" if entry.domain == DEFAULT_DOMAIN else entry.domain: entry.version for entry in imports}
 
 

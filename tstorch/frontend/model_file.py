@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import prod
@@ -27,7 +27,7 @@ GRAPH_NODE, GRAPH_INITIALIZER, FUNCTION_NODE = 1, 5, 7
 NODE_ATTRIBUTE, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH = 5, 5, 6
 TENSOR_FLOATS, TENSOR_NAME, TENSOR_RAW, TENSOR_DOUBLES = 4, 8, 9, 10
 
-_BITS = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4}
+_BITS: Mapping[int, int] = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4}
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class ModelFile:
             )
         field = _raw_field(proto)
         span = self._wire.locate(located.place) if field else None
-        if span is None or self._wire.count(span, field) != 1:
+        if field is None or span is None or self._wire.count(span, field) != 1:
             return None
         name, raw = (
             self._wire.locate([*located.place, (TENSOR_NAME, 0)]),
@@ -182,7 +182,8 @@ def _raw_field(proto: TensorProto) -> int | None:
     """The field that holds the elements as raw bytes: `raw_data`, or a packed list of what is stored as such."""
     if proto.HasField("raw_data"):
         return TENSOR_RAW
-    return {TensorProto.FLOAT: TENSOR_FLOATS, TensorProto.DOUBLE: TENSOR_DOUBLES}.get(proto.data_type)
+    packed: Mapping[int, int] = {TensorProto.FLOAT: TENSOR_FLOATS, TensorProto.DOUBLE: TENSOR_DOUBLES}
+    return packed.get(proto.data_type)
 
 
 def _to_bytes(located: Located, size: int) -> bytes:

@@ -6,10 +6,11 @@ the file, so it needs the place.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from functools import cache
 
-Buffer = bytes | memoryview
+Buffer = bytes | mmap.mmap
 Span = tuple[int, int]
 Path = Sequence[tuple[int, int]]
 """A message inside the outermost one: (field number, which occurrence) at each depth."""

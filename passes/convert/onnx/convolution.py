@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from xdsl.utils.exceptions import VerifyException
 
@@ -71,7 +72,7 @@ def _per_dimension(node: Node, name: str, count: int, default: int) -> tuple[int
     return values
 
 
-def layouts(rank: int, channels: str = "OI") -> dict[str, str]:
+def layouts(rank: int, channels: str = "OI") -> dict[str, Any]:
     """ONNX's order of dimensions: batch and channels, then space."""
     if rank not in (1, 2, 3):
         raise VerifyException(f"{rank} spatial dimensions; expected 1, 2 or 3")
