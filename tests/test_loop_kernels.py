@@ -6,7 +6,7 @@ from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import FloatAttr, IntegerType, MemRefType, Signedness, f16, f32, i1, i8, i32
 from xdsl.ir import SSAValue
 
-from tests.helpers.loop_kernels import (
+from loop_kernels import (
     PASSES,
     Array,
     Gpu,

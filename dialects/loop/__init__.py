@@ -45,6 +45,7 @@ from tstorch.dialects.loop.memory import (
     ToIndexOp,
     WithinOp,
     accesses,
+    stored_memory,
     substitute_indices,
 )
 from tstorch.dialects.loop.reduction import ReduceKind, ReduceKindAttr, ReduceTileOp, ReduceWorkgroupOp
@@ -122,6 +123,7 @@ __all__ = [
     "packed_per_word",
     "register_type",
     "scalar_of",
+    "stored_memory",
     "substitute_indices",
     "ui32",
     "vector_of",

@@ -29,7 +29,7 @@ from tstorch.dialects.loop.access import (
     i64_array,
     index_type,
 )
-from tstorch.dialects.loop.structure import AllocOp, dim_of, is_static_index
+from tstorch.dialects.loop.structure import AllocOp, KernelOp, dim_of, is_static_index
 from tstorch.dialects.loop.types import integer_word, is_vector, register_type, scalar_of, ui32, vector_of
 
 # 0 <= expression < bound
@@ -440,6 +440,11 @@ class ToIndexOp(IRDLOperation):
 def accesses(op: Operation, memory: SSAValue) -> list[AccessOp]:
     """All loads and stores of the memory inside `op`, in order."""
     return [inner for inner in op.walk() if isinstance(inner, AccessOp) and inner.memory is memory]
+
+
+def stored_memory(kernel: KernelOp) -> set[SSAValue]:
+    """The memory that the kernel writes."""
+    return {op.memory for op in kernel.walk() if isinstance(op, StoreOp)}
 
 
 def substitute_indices(op: Operation, by_value: Mapping[SSAValue, Index]) -> None:

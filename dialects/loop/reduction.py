@@ -25,7 +25,7 @@ from xdsl.utils.str_enum import StrEnum
 from tstorch.dialects.indexing import Index
 from tstorch.dialects.loop.access import AccessSyntax, IndexMaps
 from tstorch.dialects.loop.memory import IndexedOp
-from tstorch.dialects.loop.structure import AllocOp, Id, is_static_index
+from tstorch.dialects.loop.structure import AllocOp, Id, WaitsForWorkgroup, is_static_index
 from tstorch.dialects.loop.types import number
 
 
@@ -133,7 +133,7 @@ class ReduceWorkgroupOp(IRDLOperation):
     over = prop_def(ArrayAttr[StringAttr])
     result = result_def(number)
 
-    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+    traits = traits_def(WaitsForWorkgroup(), MemoryReadEffect(), MemoryWriteEffect())
 
     def __init__(self, kind: ReduceKind, value: SSAValue, over: Sequence[Id] = (Id.LID_X, Id.LID_Y, Id.LID_Z)) -> None:
         super().__init__(

@@ -1,6 +1,6 @@
 """Kernels, loops, private and workgroup memory, barriers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import auto
 
 from xdsl.dialects.builtin import (
@@ -33,7 +33,7 @@ from xdsl.irdl import (
 )
 from xdsl.parser import Parser
 from xdsl.printer import Printer
-from xdsl.traits import HasParent, IsolatedFromAbove, NoTerminator, SymbolOpInterface
+from xdsl.traits import HasParent, IsolatedFromAbove, NoTerminator, OpTrait, SymbolOpInterface
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
@@ -42,6 +42,10 @@ from tstorch.dialects.loop.access import i64_array, index_type
 from tstorch.dialects.loop.types import packed_per_word, register_type
 
 _NOTES = ("kind", "ops", "iterations")
+
+
+class WaitsForWorkgroup(OpTrait):
+    """An op that all invocations of a workgroup must reach."""
 
 
 class Id(StrEnum):
@@ -389,7 +393,7 @@ class IfOp(IRDLOperation):
 
     def verify_(self) -> None:
         for op in self.walk():
-            if op.name in ("loop.barrier", "loop.reduce_workgroup"):
+            if op.has_trait(WaitsForWorkgroup):
                 raise VerifyException(f"'{op.name}' inside loop.if: not all invocations would reach it")
 
 
@@ -439,6 +443,7 @@ class BarrierOp(IRDLOperation):
     """
 
     name = "loop.barrier"
+    traits = traits_def(WaitsForWorkgroup())
     assembly_format = "attr-dict"
 
 
@@ -466,13 +471,6 @@ def is_static_index(value: SSAValue) -> bool:
     """Whether the value is the index of an unrolled loop."""
     parent = value.owner.parent_op() if isinstance(value.owner, Block) else None
     return isinstance(parent, ForOp) and parent.is_static
-
-
-def stored_memory(kernel: KernelOp) -> Iterator[SSAValue]:
-    """The memory that the kernel writes, once per store."""
-    for op in kernel.walk():
-        if op.name == "loop.store":
-            yield op.operands[1]
 
 
 def _serial_iterations(block: Block, times: int) -> int:

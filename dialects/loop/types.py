@@ -66,6 +66,7 @@ def scalar_of(type: Attribute) -> Attribute:
 
 
 def is_vector(type: Attribute) -> bool:
+    """Whether the type has lanes."""
     return isinstance(type, VectorType)
 
 

@@ -1,8 +1,8 @@
 """The words that WGSL keeps for itself, and that no name may be."""
 
 _KEYWORDS = """
-alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if
-let loop override requires return struct switch true var while
+alias break case const const_assert continue continuing default diagnostic discard else enable false for if
+let loop override requires return struct switch true var while fn
 """
 
 _RESERVED = """

@@ -16,9 +16,9 @@ from tstorch.target import Limits, get_target
 class ConvertLoopToWgslPass(TSTorchPass):
     """Turns each loop kernel into a shader module.
 
-    Applies to every `loop.kernel`. Declines none: an op without a WGSL form, or packed memory that `pack-words` left, is
-    an error that names the kernel. A binding is `read` where it is never stored to, and an array of vectors where every
-    access is a vector of neighbours that starts at a multiple of 4. Index arithmetic is u32, done once per loop.
+    Applies to every `loop.kernel`. Declines none: an op without a WGSL form, or packed memory that `pack-words` left,
+    is an error that names the kernel. A binding is `read` where it is never stored to, and an array of vectors where
+    every access is a vector of neighbours that starts at a multiple of 4. Index arithmetic is u32, done once per loop.
 
         // before
         loop.kernel @copy(%x: memref<64xf32>, %out: memref<64xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {

@@ -8,8 +8,19 @@ from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from tstorch.dialects.indexing import linearize
-from tstorch.dialects.loop import LANE, LANES, AllocOp, ForOp, KernelOp, LoadOp, MemorySpace, StoreOp, dim_of, vector_of
-from tstorch.dialects.loop.structure import stored_memory
+from tstorch.dialects.loop import (
+    LANE,
+    LANES,
+    AllocOp,
+    ForOp,
+    KernelOp,
+    LoadOp,
+    MemorySpace,
+    StoreOp,
+    dim_of,
+    stored_memory,
+    vector_of,
+)
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 
@@ -42,8 +53,8 @@ class HoistVectorLoadsPass(TSTorchPass):
             %acc = loop.alloc private zero : memref<1xf32>
             %run = loop.alloc private : memref<4xf32>
             loop.for unroll %i < 4 step 4 {
-              %v = loop.load %x[%t, %i + lane] : memref<64x4xf32> -> vector<4xf32>
-              loop.store %v, %run[%i + lane] : vector<4xf32>, memref<4xf32>
+              %v = loop.load %x[%t, lane] : memref<64x4xf32> -> vector<4xf32>
+              loop.store %v, %run[lane] : vector<4xf32>, memref<4xf32>
             }
             loop.for unroll %k < 4 {
               %v = loop.load %run[%k] : memref<4xf32> -> f32
@@ -62,8 +73,7 @@ class HoistVectorLoadsPass(TSTorchPass):
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         for kernel in [op for op in module.ops if isinstance(op, KernelOp)]:
-            written = set(stored_memory(kernel))
-            bindings = set(kernel.bindings) - written
+            bindings = set(kernel.bindings) - stored_memory(kernel)
             for op in list(kernel.walk()):
                 if isinstance(op, LoadOp) and op.memory in bindings and not op.is_vector:
                     if (nest := _loop_of_run(op)) is not None:

@@ -52,9 +52,9 @@ class VectorizeLoopPass(TSTorchPass):
         loop.kernel @double(%x: memref<256xf32>, %out: memref<256xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
           loop.parallel %t = lid.x {
             loop.for unroll %i < 4 step 4 {
-              %v = loop.load %x[%t * 4 + %i + lane] : memref<256xf32> -> vector<4xf32>
+              %v = loop.load %x[%t * 4 + lane] : memref<256xf32> -> vector<4xf32>
               %w = arith.addf %v, %v : vector<4xf32>
-              loop.store %w, %out[%t * 4 + %i + lane] : vector<4xf32>, memref<256xf32>
+              loop.store %w, %out[%t * 4 + lane] : vector<4xf32>, memref<256xf32>
             }
           }
         }

@@ -1,0 +1,1 @@
+"""The parts of convert-loop-to-wgsl."""
