@@ -1,0 +1,92 @@
+// RUN: tstorch-opt %s -p legalize-types --split-input-file --verify-diagnostics --print-debuginfo | filecheck %s
+
+// Tests that an int64 input is narrowed under the caller's own type, with the range that the host checks.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME:  tensor<2xi32> {tst.name = "ids", tst.dtype = "int64", tst.range = array<i64: -536870912, 536870911>}
+// CHECK-SAME:  -> (tensor<2xi32> {tst.name = "next", tst.dtype = "int64"})
+// CHECK-NEXT:  prim.constant dense<1> : tensor<2xi32>
+// CHECK-NEXT:  prim.add %{{.*}}, %{{.*}} : tensor<2xi32>
+func.func @main(%i: tensor<2xi64> {tst.name = "ids"}) -> (tensor<2xi64> {tst.name = "next"}) {
+  %c = prim.constant dense<1> : tensor<2xi64> loc("/add")
+  %0 = prim.add %i, %c : tensor<2xi64> loc("/add")
+  func.return %0 : tensor<2xi64>
+}
+
+// -----
+
+// Tests that arithmetic whose result may not fit is refused by the node's name.
+// CHECK: onnx '/mul': prim.mul computes 64-bit integers from -288230375614840832 to 288230376151711744
+func.func @main(%i: tensor<2xi64>) -> tensor<2xi64> {
+  %0 = prim.mul %i, %i : tensor<2xi64> loc("/mul")
+  func.return %0 : tensor<2xi64>
+}
+
+// -----
+
+// Tests that a limit beyond 32 bits still limits nothing, cut off.
+// CHECK-LABEL: func.func @main
+// CHECK-NEXT:  prim.constant dense<2147483647> : tensor<2xi32>
+func.func @main(%i: tensor<2xi64>) -> tensor<2xi64> {
+  %c = prim.constant dense<9223372036854775807> : tensor<2xi64> loc("/clip")
+  %0 = prim.minimum %i, %c : tensor<2xi64> loc("/clip")
+  func.return %0 : tensor<2xi64>
+}
+
+// -----
+
+// Tests that counting and converting make 32-bit integers at once.
+// CHECK-LABEL: func.func @main
+// CHECK-NEXT:  prim.iota dimension = 0 : tensor<3xi32>
+// CHECK-NEXT:  prim.convert %x to i32 : tensor<3xf32> -> tensor<3xi32>
+func.func @main(%x: tensor<3xf32>) -> tensor<3xi64> {
+  %n = prim.iota dimension = 0 : tensor<3xi64> loc("/range")
+  %c = prim.convert %x to i64 : tensor<3xf32> -> tensor<3xi64> loc("/cast")
+  %m = prim.minimum %n, %c : tensor<3xi64> loc("/min")
+  func.return %m : tensor<3xi64>
+}
+
+// -----
+
+// Tests that of a stored int64 tensor the lower words are read.
+// CHECK-LABEL: func.func @main
+// CHECK-NEXT:  %[[W:.*]] = prim.weight<"m.onnx", "p", "9f2c"> : tensor<3x2xi32>
+// CHECK-NEXT:  %[[L:.*]] = prim.slice %[[W]], start = [0, 0], limit = [3, 1], stride = [1, 1] {{.*}} loc("/add")
+// CHECK-NEXT:  prim.reshape %[[L]], shape = [3] : tensor<3x1xi32> -> tensor<3xi32>
+func.func @main(%x: tensor<3xi64>) -> tensor<3xi64> {
+  %w = prim.weight<"m.onnx", "p", "9f2c"> : tensor<3xi64>
+  %0 = prim.add %x, %w : tensor<3xi64> loc("/add")
+  func.return %0 : tensor<3xi64>
+}
+
+// -----
+
+// Tests that truth values cross the border as words and stay truth values inside.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME:  %m: tensor<4xui32> {tst.dtype = "bool"}
+// CHECK-SAME:  -> (tensor<4xui32> {tst.dtype = "bool"})
+// CHECK-NEXT:  %[[M:.*]] = prim.convert %m to i1 : tensor<4xui32> -> tensor<4xi1> loc("/not")
+// CHECK-NEXT:  %[[N:.*]] = prim.not %[[M]] : tensor<4xi1>
+// CHECK-NEXT:  prim.convert %[[N]] to ui32 : tensor<4xi1> -> tensor<4xui32> loc("/not")
+func.func @main(%m: tensor<4xi1>) -> tensor<4xi1> {
+  %0 = prim.not %m : tensor<4xi1> loc("/not")
+  func.return %0 : tensor<4xi1>
+}
+
+// -----
+
+// Tests that float64 is refused by the node's name.
+// CHECK: onnx '/exp': element type float64 has no WebGPU form
+func.func @main(%x: tensor<4xf64>) -> tensor<4xf64> {
+  %0 = prim.exp %x : tensor<4xf64> loc("/exp")
+  func.return %0 : tensor<4xf64>
+}
+
+// -----
+
+// Tests that float tensors are left as they are.
+// CHECK-LABEL: func.func @main(%x: tensor<4xf32>
+// CHECK-NEXT:  prim.exp %x : tensor<4xf32>
+func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = prim.exp %x : tensor<4xf32> loc("/exp")
+  func.return %0 : tensor<4xf32>
+}
