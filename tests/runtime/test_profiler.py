@@ -160,10 +160,17 @@ def test_a_sleep_shows_up_in_exactly_the_part_it_was_put_in(artifact, point, par
     for fault in (None, InjectedFault(point, 0.02)):
         with Worker.start(isolation="none", fault=fault) as worker:
             worker.load(artifact, {})
-            parts.append(worker.profile({"x": X, "z": X}, iterations=5, warmup=1)["parts_us"])
-    grown = {name: parts[1][name] - parts[0][name] for name in PARTS if name != "whole"}
-    assert grown.pop(part) == pytest.approx(20_000, abs=4_000)
-    assert all(abs(growth) < 4_000 for growth in grown.values()), grown
+            parts.append(typical_parts(worker.profile({"x": X, "z": X}, iterations=9, warmup=1)["samples"]))
+    grown = {name: parts[1][name] - parts[0][name] for name in parts[0]}
+    assert grown.pop(part) == pytest.approx(20e6, abs=4e6)
+    assert all(abs(growth) < 4e6 for growth in grown.values()), grown
+
+
+def typical_parts(samples):
+    """The median of each part over the light runs, in nanoseconds: other jobs share this machine."""
+    measured = [part for part in PARTS if part not in ("launch", "unattributed", "whole")]
+    runs = [{**run, "unattributed": run["whole"] - sum(run[part] for part in measured)} for run in samples["light_ns"]]
+    return {part: float(np.median([run[part] for run in runs])) for part in [*measured, "unattributed"]}
 
 
 @pytest.mark.gpu
