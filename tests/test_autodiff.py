@@ -20,6 +20,7 @@ from tstorch.pipeline import parse_passes, run_passes
 from tstorch.registry import make_context
 from tstorch.remarks import get_remarks
 
+MSE = "expand-autodiff{loss=mse}"
 CONVERT = "convert-onnx-to-prim{trainable=true}"
 
 
@@ -193,6 +194,15 @@ def test_a_gradient_that_nothing_reaches_is_zero_and_said():
 def test_learning_rates_survive_the_text(lr):
     [step] = parse_passes(str(ExpandOptimizerPass(lr=lr).pipeline_pass_spec()))
     assert step == ExpandOptimizerPass(lr=lr)
+
+
+def test_a_weight_may_be_called_anything():
+    build = Builder()
+    y = build.node("Mul", "x", build.weight("1.weight/:0 é", 3), name="scaled")
+    step = Expanded(
+        build.model({"x": (TensorProto.FLOAT, [3])}, {y: (TensorProto.FLOAT, [3])}), f"{MSE},expand-optimizer"
+    )
+    assert step.names("arg_attrs")[2] == "1.weight/:0 é"
 
 
 def two_outputs(names: tuple[str, str] = ("x", "ids")) -> ModelProto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
@@ -148,7 +149,7 @@ class _Step:
         location = with_role(_first_user(self._signature, op.result), OPTIMIZER)
         start = WeightRefAttr(op.file, op.key, op.digest)
         value = self._state(op.key.data, op.result.type, start, Category.WEIGHT)  # pyright: ignore[reportArgumentType]
-        value.name_hint = op.result.name_hint
+        value.name_hint = op.result.name_hint or value.name_hint
         op.result.replace_all_uses_with(value)
         gradient = value if gradient is op.result else gradient
         for each in self._signature.results:
@@ -177,7 +178,7 @@ class _Step:
 
     def _state(self, name: str, type: TensorType, start: Attribute, category: Category) -> SSAValue:
         notes = {STATE: StringAttr(name), START: start, "tst.category": StringAttr(category)}
-        return self._signature.add_argument(type, notes, name.replace("/", "_").replace(".", "_"))
+        return self._signature.add_argument(type, notes, "state_" + re.sub(r"\W", "_", name, flags=re.ASCII))
 
     def _result(self, name: str, formula: Formula) -> None:
         self._signature.results.append(Result(formula.value, {STATE: StringAttr(name)}))

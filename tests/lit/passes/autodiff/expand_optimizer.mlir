@@ -4,13 +4,13 @@
 // stands under the node that first uses the parameter.
 // CHECK-LABEL: func.func @step
 // CHECK-SAME:  %w: tensor<2xf32> {tst.state = "w", tst.start = #buf.weight_ref<"m.onnx", "w", "9f2c">
-// CHECK-SAME:  %optimizer_step: tensor<f32> {tst.state = "optimizer.step", tst.start = 0.000000e+00 : f32
+// CHECK-SAME:  %state_optimizer_step: tensor<f32> {tst.state = "optimizer.step", tst.start = 0.000000e+00 : f32
 // CHECK-SAME:  {tst.state = "adam.m/w"
 // CHECK-SAME:  {tst.state = "adam.v/w"
 // CHECK-SAME:  tensor<f32> {tst.name = "loss"}, tensor<f32> {tst.state = "optimizer.step"}, tensor<2xf32> {tst.state = "w"}
 // CHECK-NOT:   prim.weight
 // CHECK:       prim.mul %w, %x : tensor<2xf32> loc("first")
-// CHECK:       %[[N:.*]] = prim.add %optimizer_step, %{{.*}} loc("first"("optimizer"))
+// CHECK:       %[[N:.*]] = prim.add %state_optimizer_step, %{{.*}} loc("first"("optimizer"))
 // CHECK:       prim.expm1
 // CHECK:       %[[W:.*]] = prim.sub %w, %{{.*}} loc("first"("optimizer"))
 // CHECK:       return %{{.*}}, %[[N]], %[[W]]
