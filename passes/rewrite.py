@@ -343,7 +343,7 @@ def _producers_first(ops: Sequence[Operation], operands: Mapping[Operation, tupl
             ordered[op] = None
         elif op not in ordered:
             stack.append((op, True))
-            owners = [value.owner for value in operands[op]]
+            owners = [value.owner for value in operands[op] if isinstance(value.owner, Operation)]
             stack.extend((owner, False) for owner in reversed(owners) if owner in members and owner not in ordered)
     return list(ordered)
 

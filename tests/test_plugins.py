@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdsl.universe import XDSL_UNIVERSE, Universe
 
 from tstorch.diagnostics import DiagnosticError, UsageError
 from tstorch.levels import Level
@@ -115,3 +116,11 @@ def test_a_plugin_cannot_take_over_our_names(tmp_path: Path, monkeypatch: pytest
     fake(tmp_path, "thief", "thief_module:PLUGIN", text)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert pass_class("dce", Extensions.load()).__module__ == "tstorch.passes.simplify.dce"
+
+
+def test_our_universe_lives_beside_xdsls() -> None:
+    merged = Universe.get_multiverse()  # raises for a name that stands in two universes
+    ours = set(merged.all_passes) - set(XDSL_UNIVERSE.all_passes)
+    assert {"form-dispatch-regions", "verify-level"} <= ours
+    assert merged.all_dialects["prim"]().name == "prim"
+    assert merged.all_passes["cse"] is XDSL_UNIVERSE.all_passes["cse"], "a name of xDSL's stays xDSL's"

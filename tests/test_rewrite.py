@@ -221,8 +221,10 @@ def test_ops_in_a_kernel_serve_the_nodes_of_its_dispatches() -> None:
           flow.yield %a : tensor<4xf32>
         }
         func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
-          %a = flow.dispatch @k(%x) {nodes = [loc("first")], label = "l", flops = array<i64: 4>} : (tensor<4xf32>) -> tensor<4xf32>
-          %b = flow.dispatch @k(%a) {nodes = [loc("second")], label = "l", flops = array<i64: 4>} : (tensor<4xf32>) -> tensor<4xf32>
+          %a = flow.dispatch @k(%x) {nodes = [loc("first")], label = "l", flops = array<i64: 4>}
+            : (tensor<4xf32>) -> tensor<4xf32>
+          %b = flow.dispatch @k(%a) {nodes = [loc("second")], label = "l", flops = array<i64: 4>}
+            : (tensor<4xf32>) -> tensor<4xf32>
           func.return %b : tensor<4xf32>
         }""")
     inner = next(op for op in module.walk() if kernel_of(op) is not None)

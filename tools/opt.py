@@ -3,7 +3,8 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@dataclass(frozen=True)
+class _Recipe:
+    """What shapes compilation; without a target the module's own, or the default, stands."""
+
+    dims: Mapping[str, int]
+    target: Target | None
+
+
 class _Opt:
     """One call of the tool."""
 
@@ -73,6 +82,7 @@ class _Opt:
         self.extensions = Extensions() if options.no_plugins else Extensions.load()
         self.timer = PassTimer()
         self.observers = self._observers()
+        self.recipe = self._recipe()
 
     def run(self) -> int:
         options = self.options
@@ -101,6 +111,22 @@ class _Opt:
         if options.dump_dir:
             observers.append(IRDumper(Path(options.dump_dir)))
         return [*observers, self.timer]
+
+    def _recipe(self) -> "_Recipe":
+        """Dims and target: as asked for, and otherwise those of the trace that is laid on the IR."""
+        options = self.options
+        asked = _Recipe(parse_dims(options.dim), Target.load(options.target) if options.target else None)
+        if not options.compile_to or not options.passes:
+            return asked
+        from tstorch.passes.trace.annotate_trace import AnnotateTracePass
+        from tstorch.trace.file import read_trace
+
+        for step in parse_passes(options.passes, self.extensions):
+            if isinstance(step, AnnotateTracePass) and step.file:
+                header = read_trace(step.file).header
+                target = asked.target or Target.from_json(header["target"])
+                return _Recipe(asked.dims or header.get("dims", {}), target)
+        return asked
 
     def _store(self) -> "WeightStore":
         """Where weights are looked for: beside the input."""
@@ -151,19 +177,18 @@ class _Opt:
         return self._result(module)
 
     def _module(self, text: str | None, offset: int, context: CompilerContext) -> ModuleOp:
-        options = self.options
-        dims = parse_dims(options.dim)
+        options, recipe = self.options, self.recipe
         if text is None:
             from tstorch.frontend import import_model
 
-            module = import_model(options.input, dims=dims)
-        elif dims:
+            module = import_model(options.input, dims=recipe.dims)
+        elif options.dim:
             raise UsageError("--dim binds dimensions of a model; IR text has its shapes already")
         else:
             module = Parser(context, "\n" * offset + text, options.input or "stdin").parse_module()
             verify_module(module)
-        if options.target or text is None:
-            set_target(module, Target.load(options.target) if options.target else Target.default())
+        if recipe.target or text is None:
+            set_target(module, recipe.target or Target.default())
         return module
 
     def _stop(self, module: ModuleOp) -> Level | None:
@@ -180,8 +205,10 @@ class _Opt:
         options = self.options
         if options.compile_to == Level.ARTIFACT:
             from tstorch.artifact.emit import emit_artifact
+            from tstorch.compiled import rule_digests
 
-            emit_artifact(module, pipeline=get_pipeline(module), rules=options.rules).write(options.output)
+            rules = rule_digests(options.rules)
+            emit_artifact(module, pipeline=get_pipeline(module), rules=rules).write(options.output)
             return ""
         if options.print_as != "mlir":
             return load(PRINTERS[options.print_as])(module)

@@ -58,7 +58,7 @@ PASSES: Mapping[str, str] = {
 }
 
 # Forms of the result other than IR text: functions from a module to text.
-PRINTERS: Mapping[str, str] = {}
+PRINTERS: Mapping[str, str] = {"wgsl-text": "tstorch.printers:wgsl_text"}
 
 
 def load(entry: str) -> Any:

@@ -8,6 +8,7 @@ from xdsl.ir import Attribute, SSAValue
 from tstorch.dialects.prim.base import GeneratorOp, PrimOp
 from tstorch.dialects.prim.contraction import ConvOp
 from tstorch.dialects.prim.shape import BroadcastInDimOp
+from tstorch.dialects.prim.types import ints
 from tstorch.dialects.prim.weight import ExternalOp, WeightOp
 from tstorch.passes.simplify.constants import constant_numbers, is_filled, source
 from tstorch.plugins import Extensions
@@ -129,7 +130,7 @@ def plain(value: object) -> object:
         case StringAttr():
             return value.data
         case DenseArrayBase():
-            return list(value.get_values())
+            return list(ints(value))
         case ArrayAttr():
             return [plain(item) for item in value]
     return value

@@ -126,7 +126,7 @@ def _syntax_message(error: UnexpectedInput, text: str, file: str) -> str:
     if isinstance(error, UnexpectedToken):
         wanted = set(error.accepts or error.expected)
     elif isinstance(error, UnexpectedCharacters | UnexpectedEOF):
-        wanted = set(getattr(error, "allowed", None) or error.expected)
+        wanted = set(getattr(error, "allowed", None) or getattr(error, "expected", ()))
     expected = ", ".join(sorted(filter(None, map(_word, wanted))))
     shown = lines[line - 1] if line <= len(lines) else ""
     return f"{file}:{line}:{column}: found {found}; expected {expected}\n  {shown}\n  {' ' * (column - 1)}^"
