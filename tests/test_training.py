@@ -1,0 +1,162 @@
+"""Tests of training and gradients on a GPU: the same numbers as float64 NumPy, and a state that never leaves."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from models import Builder, cnn, mlp, residual_network
+from numpy_training import NumpyTrainer, learnable_task
+from onnx import TensorProto
+from tiny_artifact import write_tiny_artifact
+
+import tstorch
+from tstorch.diagnostics import DiagnosticError, RunError, UsageError
+
+BATCH = 8
+SHAPES = {"mlp": (BATCH, 1, 28, 28), "cnn": (1, 1, 12, 12)}
+
+
+def network(name):
+    return mlp(BATCH) if name == "mlp" else cnn()
+
+
+def batches(name, count):
+    for image, labels in islice(learnable_task(SHAPES[name], 4), count):
+        yield {"image": image, "labels": labels}
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    with tstorch.train(network("mlp"), isolation="none") as trainer:
+        yield trainer
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_fifty_steps_follow_numpy(name):
+    model = network(name)
+    expected = NumpyTrainer(model)
+    with tstorch.train(model, loss="cross-entropy", optimizer="adam", lr=1e-3) as trainer:
+        losses = []
+        for inputs in batches(name, 50):
+            losses.append(trainer.step(inputs))
+            truth = expected.step(inputs["image"], inputs["labels"])
+            assert abs(losses[-1] - truth) <= 1e-3 * max(truth, 0.01)
+        parameters, state = trainer.parameters(), trainer.state()
+    assert np.mean(losses[-4:]) < 0.7 * np.mean(losses[:4])
+    assert parameters.keys() == expected.parameters.keys()
+    for parameter, array in expected.parameters.items():
+        assert np.abs(parameters[parameter] - array).max() <= 1e-3 * np.abs(array).max()
+    assert state["optimizer.step"] == 50
+    assert state.keys() - parameters.keys() == {"optimizer.step"} | {
+        f"adam.{moment}/{parameter}" for moment in "mv" for parameter in parameters
+    }
+
+
+@pytest.mark.gpu
+def test_only_inputs_go_up_and_only_the_loss_comes_down(trainer):
+    commands = trainer.artifact.program["entries"]["step"]
+    assert {command["input"] for command in commands if command["op"] == "upload"} == {"image", "labels"}
+    assert [command["output"] for command in commands if command["op"] == "readback"] == ["loss"]
+    assert not [command for command in commands if command["op"] == "copy"], "each update is written where it belongs"
+
+
+@pytest.mark.gpu
+def test_one_trace_shows_all_three_roles_under_the_models_nodes(trainer):
+    trace = trainer.profile(iterations=3, warmup=0)
+    report = trace.report()
+    rows = [(node["role"], node["id"]) for dispatch in report["dispatch_table"] for node in dispatch["nodes"]]
+    dense = {"fc0", "fc1", "fc2"}
+    assert {node for role, node in rows if role == "forward"} >= dense | {"relu0", "relu1", "softmax"}
+    assert {node for role, node in rows if role == "backward"} >= dense | {"relu0", "relu1", "softmax"}
+    assert {node for role, node in rows if role == "optimizer"} == dense
+    assert {node["id"] for node in report["nodes"]} == {node.name for node in network("mlp").graph.node}
+
+
+@pytest.mark.gpu
+def test_state_put_back_gives_the_same_steps_again(trainer):
+    before = trainer.state()
+    losses = [trainer.step(inputs) for inputs in batches("mlp", 3)]
+    trainer.restore(before)
+    assert [trainer.step(inputs) for inputs in batches("mlp", 3)] == losses
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"labels": np.full(BATCH, 10)}, "labels"),
+        ({"labels": np.zeros(BATCH, np.float32)}, "labels"),
+        ({"image": np.zeros((1, 1, 28, 28), np.float32)}, "image"),
+    ],
+)
+def test_wrong_inputs_are_refused_and_training_goes_on(trainer, change, says):
+    [inputs] = batches("mlp", 1)
+    with pytest.raises(RunError, match=says):
+        trainer.step(inputs | change)
+    assert trainer.step(inputs) > 0
+
+
+@pytest.mark.gpu
+def test_gradients_agree_with_numpy_in_every_tensor():
+    model = network("cnn")
+    [inputs] = batches("cnn", 1)
+    expected = NumpyTrainer(model).loss_and_gradients(inputs["image"], inputs["labels"])[1]
+    found = tstorch.grads(model, inputs, list(expected), loss="cross-entropy", isolation="none")
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert np.abs(found[name] - gradient).max() <= 1e-4 * np.abs(gradient).max(), name
+
+
+@pytest.mark.gpu
+def test_gradients_by_an_input_of_the_models_own_scalar():
+    build = Builder()
+    product = build.node("Mul", "x", build.constant("slope", np.float32([0.5])), name="scaled")
+    total = build.node("ReduceSum", build.node("Mul", product, "x", name="square"), name="total", keepdims=0)
+    model = build.model({"x": (TensorProto.FLOAT, [3])}, {total: (TensorProto.FLOAT, [])})
+    x = np.float32([1, -2, 3])
+    slope = tstorch.grads(model, {"x": x}, "slope", isolation="none")["slope"]
+    np.testing.assert_allclose(slope, [14], rtol=1e-6)
+    by_x = tstorch.grads(model, {"x": x}, ["x"], isolation="none")["x"]
+    np.testing.assert_allclose(by_x, x, rtol=1e-6)
+
+
+@pytest.mark.gpu
+def test_a_chosen_weight_is_trained_by_sgd_and_statistics_never():
+    model = residual_network()
+    inputs = {"image": np.ones((1, 3, 16, 16), np.float32), "labels": np.array([3])}
+    with tstorch.train(model, optimizer="sgd", lr=0.1, wrt="fc.bias", isolation="none") as trainer:
+        first, before = trainer.step(inputs), trainer.parameters()
+        assert list(before) == ["fc.bias"]
+        assert trainer.step(inputs) < first
+    with tstorch.train(model, isolation="none") as trainer:
+        assert not [name for name in trainer.parameters() if name.endswith((".mean", ".var"))]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"loss": "hinge"}, "loss 'hinge' is unknown"),
+        ({"optimizer": "lion"}, "optimizer 'lion' is unknown"),
+        ({"lr": 0.0}, "lr 0.0.*expected lr above 0"),
+    ],
+)
+def test_wrong_words_are_refused(options, says):
+    with pytest.raises(UsageError, match=says):
+        tstorch.train(network("cnn"), **options)
+
+
+def test_an_artifact_cannot_be_trained(tmp_path):
+    with pytest.raises(DiagnosticError, match="is compiled already; give the model itself"):
+        tstorch.train(write_tiny_artifact(tmp_path))
+
+
+def test_gradients_by_nothing_are_refused():
+    with pytest.raises(DiagnosticError, match="grads needs the names"):
+        tstorch.grads(network("cnn"), {}, [])
+
+
+@pytest.mark.gpu
+def test_gradients_by_what_does_not_exist_are_refused():
+    with pytest.raises(DiagnosticError, match="cannot differentiate by 'fc9'"):
+        tstorch.grads(network("cnn"), {}, ["fc9"], loss="cross-entropy", isolation="none")
