@@ -97,15 +97,16 @@ class HostProgram:
     def _dispatch(self, op: flow.DispatchOp) -> None:
         kernel = self._kernels[op.kernel_name]
         tied = op.tied_operands
+        arguments = [self._view(value) for value in op.arguments]
         for position, (result, operand) in enumerate(zip(op.outputs, tied, strict=True)):
             if operand != flow.NOT_TIED:
-                self._views[result] = self._view(op.arguments[operand])
+                self._views[result] = arguments[operand]
             else:
                 self._views[result] = self._fresh(result, op, position)
         inouts = {operand for operand in tied if operand != flow.NOT_TIED}
         reads = [
-            (self._view(value), buf.Access.INOUT if position in inouts else buf.Access.READ)
-            for position, value in enumerate(op.arguments)
+            (view, buf.Access.INOUT if position in inouts else buf.Access.READ)
+            for position, view in enumerate(arguments)
         ]
         writes = [
             (self._views[result], buf.Access.WRITE)

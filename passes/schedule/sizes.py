@@ -15,7 +15,7 @@ from tstorch.passes.fusion.kernel_form import KernelForm, reduced_dimensions, sh
 from tstorch.target import DeviceClass, Target
 
 MIN_STEPS = 8
-"""A product with fewer steps, or with one row and column a group, has nothing to share: one sum for each result."""
+"""A product with fewer steps, or with one row or column in each of its groups, has nothing to share between results."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def _contraction(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAt
     assert isinstance(anchor, ContractionOp)
     sides = Sides.of(anchor.product())
     lines, lanes = prod(sides.lines), prod(sides.lanes)
-    if lines == lanes == 1 or prod(sides.product.steps) < MIN_STEPS:
+    depthwise = min(lines, lanes) == 1 and prod(sides.product.groups) > 1
+    if depthwise or lines == lanes == 1 or prod(sides.product.steps) < MIN_STEPS:
         return _elements(kernel, KernelKind.WINDOW, sizes)
     most_lines, most_lanes = sizes.tile
     tile = _line_tile(sides.lines, most_lines), _lane_tile(sides.lanes, most_lanes)

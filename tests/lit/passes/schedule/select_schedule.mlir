@@ -1,0 +1,54 @@
+// RUN: tstorch-opt %s -p select-schedule | filecheck %s
+// RUN: tstorch-opt %s --target webgpu-default-discrete -p select-schedule | filecheck %s --check-prefix=GPU
+
+// Tests that neighbours share an invocation where rows are whole vectors.
+// CHECK-LABEL: flow.kernel @vectors
+// CHECK-SAME:  #flow.schedule<map, {vector = 4 : i64, workgroup = array<i64: 64, 1, 1>}>
+flow.kernel @vectors(%x: tensor<64x8xf32>) -> tensor<64x8xf32> {
+  %0 = prim.exp %x : tensor<64x8xf32>
+  flow.yield %0 : tensor<64x8xf32>
+}
+
+// Tests that they do not where a vector would cross a row's end.
+// CHECK-LABEL: flow.kernel @odd_rows
+// CHECK-SAME:  #flow.schedule<map, {vector = 1 : i64, workgroup = array<i64: 64, 1, 1>}>
+flow.kernel @odd_rows(%x: tensor<64x7xf32>) -> tensor<64x7xf32> {
+  %0 = prim.exp %x : tensor<64x7xf32>
+  flow.yield %0 : tensor<64x7xf32>
+}
+
+// Tests that a tile's lines divide an image row, its lanes the channels, and that the device's class decides the sizes.
+// CHECK-LABEL: flow.kernel @convolution
+// CHECK-SAME:  #flow.schedule<contraction, {tile = array<i64: 7, 8>, workgroup = array<i64: 8, 4, 1>, k_step = 4 : i64}>
+// GPU-LABEL:   flow.kernel @convolution
+// GPU-SAME:    #flow.schedule<contraction, {tile = array<i64: 4, 4>, workgroup = array<i64: 8, 16, 1>, k_step = 8 : i64}>
+flow.kernel @convolution(%x: tensor<1x14x14x64xf32>, %w: tensor<3x3x64x128xf32>) -> tensor<1x14x14x128xf32> {
+  %0 = prim.conv %x, %w, layout = "NHWC" x "HWIO" to "NHWC", window_strides = [1, 1], padding_low = [1, 1], padding_high = [1, 1], lhs_dilation = [1, 1], rhs_dilation = [1, 1], feature_group_count = 1, batch_group_count = 1, reverse_window = false : tensor<1x14x14x64xf32>, tensor<3x3x64x128xf32> -> tensor<1x14x14x128xf32>
+  flow.yield %0 : tensor<1x14x14x128xf32>
+}
+
+// Tests that a depthwise convolution, whose results share nothing, is a window.
+// CHECK-LABEL: flow.kernel @depthwise
+// CHECK-SAME:  #flow.schedule<window
+flow.kernel @depthwise(%x: tensor<1x32x8x8xf32>, %w: tensor<32x1x3x3xf32>) -> tensor<1x32x6x6xf32> {
+  %0 = prim.conv %x, %w, layout = "NCHW" x "OIHW" to "NCHW", window_strides = [1, 1], padding_low = [0, 0], padding_high = [0, 0], lhs_dilation = [1, 1], rhs_dilation = [1, 1], feature_group_count = 32, batch_group_count = 1, reverse_window = false : tensor<1x32x8x8xf32>, tensor<32x1x3x3xf32> -> tensor<1x32x6x6xf32>
+  flow.yield %0 : tensor<1x32x6x6xf32>
+}
+
+// Tests that on a CPU each row is one invocation's, and that a GPU shares out long ones.
+// CHECK-LABEL: flow.kernel @rows
+// CHECK-SAME:  #flow.schedule<row_reduction, {threads = 1 : i64, vector = 1 : i64, workgroup = array<i64: 1, 64, 1>}>
+// GPU-LABEL:   flow.kernel @rows
+// GPU-SAME:    #flow.schedule<row_reduction, {threads = 64 : i64, vector = 1 : i64, workgroup = array<i64: 64, 4, 1>}>
+flow.kernel @rows(%x: tensor<512x1024xf32>) -> tensor<512xf32> {
+  %0 = prim.reduce add %x, dimensions = [1] : tensor<512x1024xf32> -> tensor<512xf32>
+  flow.yield %0 : tensor<512xf32>
+}
+
+// Tests that a schedule given in text stays.
+// CHECK-LABEL: flow.kernel @given
+// CHECK-SAME:  #flow.schedule<map, {vector = 2 : i64}>
+flow.kernel @given(%x: tensor<64xf32>) -> tensor<64xf32> attributes {schedule = #flow.schedule<map, {vector = 2 : i64}>} {
+  %0 = prim.exp %x : tensor<64xf32>
+  flow.yield %0 : tensor<64xf32>
+}
