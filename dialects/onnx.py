@@ -66,6 +66,7 @@ __all__ = [
     "function_body",
     "is_defined",
     "known_domains",
+    "misuse",
     "node_class",
     "plain",
     "to_array",

@@ -398,6 +398,30 @@ class TestBadInput:
         with pytest.raises(OnnxImportError, match="graph output 'y' is computed by no node"):
             import_model(graph_model([helper.make_node("Relu", ["x"], ["z"])]))
 
+    def test_a_node_that_breaks_its_operators_signature(self):
+        model = graph_model([helper.make_node("Relu", ["x", "x"], ["y"], name="r")])
+        with pytest.raises(OnnxImportError, match=r"^onnx 'r' \(Relu, opset 17\): 2 inputs; expected 1 to 1$"):
+            import_model(model)
+
+    def test_a_name_that_is_no_text(self):
+        data = graph_model([helper.make_node("Relu", ["x"], ["name"]), helper.make_node("Neg", ["name"], ["y"])])
+        with pytest.raises(OnnxImportError, match="is no UTF-8 text"):
+            import_model(data.SerializeToString().replace(b"name", b"\xffame"))
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_damaged_bytes_give_a_message_or_a_model(self, seed):
+        rng, data = np.random.default_rng(seed), SMALL[("cnn", "transformer")[seed % 2]]().SerializeToString()
+        refused = 0
+        for _ in range(10):
+            damaged = bytearray(data)
+            damaged[rng.integers(0, 3000)] = rng.integers(0, 256)
+            try:
+                verify_module(import_model(bytes(damaged)))
+            except OnnxImportError as error:
+                refused += 1
+                assert str(error)
+        assert refused
+
     def test_strings(self):
         text = helper.make_tensor("t", TensorProto.STRING, [1], [b"hello"])
         model = graph_model([helper.make_node("Relu", ["x"], ["y"])], stored=[text])

@@ -14,6 +14,21 @@ LISTED = 5
 """So many nodes of one operator are named in a message."""
 
 
+def check_names(model: ModelProto) -> None:
+    """Raises OnnxImportError where a name is no UTF-8 text: protobuf hands it out as bytes."""
+    functions = [name for function in model.functions for name in (function.name, function.domain)]
+    graph = model.graph
+    names = [entry.name for entries in (graph.input, graph.output, graph.initializer) for entry in entries] + functions
+    names += [dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim]
+    names += [entry.domain for entry in model.opset_import]
+    nodes = [node for each in (graph, *model.functions) for node in _walk(each.node)]
+    for node in nodes:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    if bad := next((name for name in names if not isinstance(name, str)), None):
+        raise OnnxImportError(f"the name {bad!r} is no UTF-8 text; the file is damaged")
+
+
 def check_operators(model: ModelProto, opsets: Mapping[str, int]) -> None:
     """Raises OnnxImportError that lists every operator that is unknown at its opset, with its nodes."""
     own = {(function.domain, function.name) for function in model.functions}

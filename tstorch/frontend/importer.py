@@ -27,12 +27,15 @@ from tstorch.dialects.onnx import (
     ELEMENT_TYPES,
     OPSET,
     InitializerOp,
+    NodeOp,
     TensorWeightAttr,
     WeightAttr,
     YieldOp,
+    find_schema,
+    misuse,
 )
 from tstorch.dialects.onnx_graph import ANY, Environment, NodeBuilder, dense, name_hint
-from tstorch.frontend.check import check_operators, in_order, takes_as_setting
+from tstorch.frontend.check import check_names, check_operators, in_order, takes_as_setting
 from tstorch.frontend.laws import input_law
 from tstorch.frontend.model_file import ModelFile, attribute_key, expected_bytes, is_external
 from tstorch.frontend.provenance import NodeIds, module_path, source_line
@@ -72,7 +75,9 @@ class _Importer:
         self.file = file
         self.keep = keep
         model = file.proto
+        check_names(model)
         self.opsets = _versions(model.opset_import)
+        check_operators(model, self.opsets)
         self.functions = {(function.domain, function.name): function for function in model.functions}
         stored = {tensor.name for tensor in model.graph.initializer}
         self.inputs = [value for value in model.graph.input if value.name not in stored]
@@ -80,7 +85,6 @@ class _Importer:
         self.ids = NodeIds()
         self.nodes: list[DictionaryAttr] = []
         self.calls: dict[str, str] = {}
-        check_operators(model, self.opsets)
 
     def module(self) -> ModuleOp:
         """The whole model."""
@@ -166,9 +170,17 @@ class _GraphBuilder(NodeBuilder):
             if function is not None:
                 self._call(index, node, function, environment, block)
             else:
-                self.node(index, node, environment, block)
+                self._checked(self.node(index, node, environment, block))
         except VerifyException as error:
-            raise OnnxImportError(f"({node.op_type}) {error}", node=self._ids[index]) from error
+            domain = "" if node.domain == DEFAULT_DOMAIN else node.domain
+            place = f"onnx '{self._ids[index]}' ({node.op_type}, opset {self.opsets.get(domain)})"
+            raise OnnxImportError(f"{place}: {error}") from error
+
+    def _checked(self, op: NodeOp) -> None:
+        """Raises VerifyException where the node breaks its operator's signature."""
+        schema = find_schema(op.DOMAIN, op.OP_TYPE, self.opsets[op.DOMAIN])
+        if schema is not None and (problem := misuse(schema, op)):
+            raise VerifyException(problem)
 
     def location(self, index: int, node: NodeProto) -> LocationAttr:
         return node_location(self._ids[index])
