@@ -408,19 +408,18 @@ class TestBadInput:
         with pytest.raises(OnnxImportError, match="is no UTF-8 text"):
             import_model(data.SerializeToString().replace(b"name", b"\xffame"))
 
-    @pytest.mark.parametrize("seed", range(20))
-    def test_damaged_bytes_give_a_message_or_a_model(self, seed):
-        rng, data = np.random.default_rng(seed), SMALL[("cnn", "transformer")[seed % 2]]().SerializeToString()
-        refused = 0
-        for _ in range(10):
-            damaged = bytearray(data)
+    def test_damaged_bytes_give_a_message_or_a_model(self):
+        rng, models = np.random.default_rng(0), [SMALL[name]().SerializeToString() for name in ("cnn", "transformer")]
+        messages = []
+        for trial in range(200):
+            damaged = bytearray(models[trial % 2])
             damaged[rng.integers(0, 3000)] = rng.integers(0, 256)
             try:
                 verify_module(import_model(bytes(damaged)))
-            except OnnxImportError as error:
-                refused += 1
-                assert str(error)
-        assert refused
+            except (OnnxImportError, UsageError) as error:
+                messages.append(str(error))
+        assert 20 < len(messages) < 200
+        assert all(messages)
 
     def test_strings(self):
         text = helper.make_tensor("t", TensorProto.STRING, [1], [b"hello"])
