@@ -1,8 +1,10 @@
 """Tests of training and gradients on a GPU: the same numbers as float64 NumPy, and a state that never leaves."""
 
+import json
 from itertools import islice
 
 import numpy as np
+import onnx
 import pytest
 from models import Builder, cnn, mlp, residual_network
 from numpy_training import NumpyTrainer, learnable_task
@@ -11,6 +13,8 @@ from tiny_artifact import write_tiny_artifact
 
 import tstorch
 from tstorch.diagnostics import DiagnosticError, RunError, UsageError
+from tstorch.tools.run import main
+from tstorch.training import cut_batches
 
 BATCH = 8
 SHAPES = {"mlp": (BATCH, 1, 28, 28), "cnn": (1, 1, 12, 12)}
@@ -160,3 +164,68 @@ def test_gradients_by_nothing_are_refused():
 def test_gradients_by_what_does_not_exist_are_refused():
     with pytest.raises(DiagnosticError, match="cannot differentiate by 'fc9'"):
         tstorch.grads(network("cnn"), {}, ["fc9"], loss="cross-entropy", isolation="none")
+
+
+DECLARED = [{"name": "image", "shape": [2, 3]}, {"name": "labels", "shape": [2]}, {"name": "scale", "shape": []}]
+
+
+def test_arrays_are_cut_into_batches_along_the_leading_axis():
+    arrays = {"image": np.arange(18.0).reshape(6, 3), "labels": np.arange(6), "scale": np.float32(3)}
+    cut = cut_batches(DECLARED, arrays)
+    assert [batch["labels"].tolist() for batch in cut] == [[0, 1], [2, 3], [4, 5]]
+    np.testing.assert_array_equal(np.concatenate([batch["image"] for batch in cut]), arrays["image"])
+    assert {float(batch["scale"]) for batch in cut} == {3}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"image": np.zeros((3, 3))}, r"'image' has shape \[3, 3\]; expected \[2, 3\], or a multiple"),
+        ({"image": np.zeros((4, 2))}, r"'image' has shape \[4, 2\]"),
+        ({"image": np.zeros((4, 3)), "labels": np.zeros(6)}, "different numbers of batches: 'image' 2, 'labels' 3"),
+    ],
+)
+def test_arrays_that_make_no_batches_are_refused(arrays, says):
+    with pytest.raises(DiagnosticError, match=says):
+        cut_batches(DECLARED, arrays)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A model, images and labels."""
+    onnx.save(network("cnn"), tmp_path / "cnn.onnx")
+    images, labels = zip(*islice(learnable_task(SHAPES["cnn"], 3), 3), strict=True)
+    np.savez(tmp_path / "x.npz", image=np.concatenate(images))
+    np.savez(tmp_path / "y.npz", anything=np.concatenate(labels))
+    np.savez(tmp_path / "two.npz", one=np.zeros(3), other=np.zeros(3))
+    return tmp_path
+
+
+@pytest.mark.gpu
+def test_the_tool_trains_and_reports_a_step(files, capsys):
+    given = ["--input", files / "x.npz", "--labels", files / "y.npz", "--steps", 40, "--iterations", 3]
+    wanted = ["--output", files / "p.npz", "--json", files / "r.json", "--isolation", "none"]
+    code = main([str(each) for each in (files / "cnn.onnx", "--train", "cross-entropy", *given, *wanted)])
+    out, err = capsys.readouterr()
+    assert code == 0
+    assert out.startswith("Trained 40 steps, adam, lr 0.001: loss ")
+    assert "step 1: loss " in err
+    training = json.loads((files / "r.json").read_text())["training"]
+    assert len(training["losses"]) == 40
+    assert np.mean(training["losses"][-3:]) < 0.5 * np.mean(training["losses"][:3])
+    assert "conv1.weight" in np.load(files / "p.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--labels", "y.npz"], 2, "--labels are what --train LOSS compares with"),
+        (["--train", "mse", "--check"], 2, "--check compares a run's outputs"),
+        (["--train", "mse", "--labels", "two.npz"], 1, "holds one, other; expected one array"),
+    ],
+)
+def test_the_tool_refuses_what_makes_no_training(files, capsys, arguments, code, says):
+    given = [str(files / each) if each.endswith(".npz") else each for each in arguments]
+    assert main([str(files / "cnn.onnx"), *given]) == code
+    assert says in capsys.readouterr().err
+    assert sorted(each.name for each in files.iterdir()) == ["cnn.onnx", "two.npz", "x.npz", "y.npz"]

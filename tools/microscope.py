@@ -13,12 +13,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from tstorch.check import check_outputs
-from tstorch.diagnostics import ExitCode, write_text_atomically
+from tstorch.diagnostics import DiagnosticError, ExitCode, write_text_atomically
 from tstorch.inputs import law_text, load_arrays, save_arrays
 from tstorch.levels import Level
 from tstorch.report.chrome_trace import write_chrome_trace
 from tstorch.report.terminal import print_report
 from tstorch.session import Arrays, Measured, Model, load
+from tstorch.training import LoadOptions, Trainer, cut_batches, train
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `--train` asks for; `labels` is a file with one array, or one called labels."""
+
+    loss: str
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    steps: int = 100
+    labels: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +59,15 @@ class Request:
     annotate_level: Level = Level.FLOW
     artifact: str | None = None
     embed_weights: bool = False
+    training: Training | None = None
 
 
 def examine(request: Request, *, out: TextIO, err: TextIO) -> ExitCode:
     """Runs and measures the model; the report goes to `out`, all else to `err`. Raises DiagnosticError."""
     notes = Console(file=err, highlight=False, markup=False, soft_wrap=True)
     given = load_arrays(request.inputs) if request.inputs else None
+    if request.training is not None:
+        return _train(request, request.training, given, notes, out)
     with _progress(notes) as progress, _load(request, progress) as model:
         _say_adapter(notes, model)
         inputs = given if given is not None else _drawn(notes, model, request.seed)
@@ -67,18 +82,69 @@ def examine(request: Request, *, out: TextIO, err: TextIO) -> ExitCode:
     return ExitCode.DIAGNOSTIC if report["verdict"]["status"] == "WONT-RUN" else ExitCode.OK
 
 
+def _train(request: Request, asked: Training, given: Arrays | None, notes: Console, out: TextIO) -> ExitCode:
+    """Trains, then measures a step; `--output` holds the parameters as training left them."""
+    labels = _labels(asked.labels) if asked.labels else {}
+    with (
+        _progress(notes) as progress,
+        train(
+            request.model, loss=asked.loss, optimizer=asked.optimizer, lr=asked.lr, **_options(request, progress)
+        ) as trainer,
+    ):
+        _say_adapter(notes, trainer)
+        if given is None:
+            given = {**_drawn(notes, trainer, request.seed), **labels}
+        batches = cut_batches(trainer.inputs, given | labels)
+        losses = _steps(trainer, batches, asked.steps, notes)
+        parameters = trainer.parameters()
+        trace = trainer.profile(batches[0], iterations=request.iterations, warmup=request.warmup)
+        report = trace.report()
+        report["training"] = {"loss": asked.loss, "optimizer": asked.optimizer, "lr": asked.lr, "losses": losses}
+        _write_files(request, trainer, trace, report, parameters)
+    console = Console(file=out, highlight=False, markup=False)
+    console.print(f"Trained {len(losses)} steps, {asked.optimizer}, lr {asked.lr:g}: loss {_first_to_last(losses)}")
+    print_report(report, console, full=request.full)
+    return ExitCode.OK
+
+
+def _steps(trainer: Trainer, batches: Sequence[Arrays], count: int, notes: Console) -> list[float]:
+    """The loss before each step; ten of them are said on the way."""
+    losses: list[float] = []
+    for step in range(count):
+        losses.append(trainer.step(batches[step % len(batches)]))
+        if step % max(count // 10, 1) == 0:
+            notes.print(f"step {step + 1}: loss {losses[-1]:.6g}")
+    return losses
+
+
+def _first_to_last(losses: Sequence[float]) -> str:
+    return f"{losses[0]:.6g} -> {losses[-1]:.6g}"
+
+
+def _labels(path: str) -> Arrays:
+    arrays = load_arrays(path)
+    if "labels" not in arrays and len(arrays) != 1:
+        raise DiagnosticError(
+            f"labels file '{path}' holds {', '.join(arrays)}; expected one array, or one called labels"
+        )
+    return {"labels": arrays.get("labels", next(iter(arrays.values())))}
+
+
 def _load(request: Request, progress: Callable[[str, int, int], None]) -> Model:
-    return load(
-        request.model,
-        dims=request.dims,
-        target=request.target,
-        adapter=request.adapter,
-        rules=request.rules,
-        without=request.without,
-        plugins=request.plugins,
-        isolation=request.isolation,
-        progress=progress,
-    )
+    return load(request.model, **_options(request, progress))
+
+
+def _options(request: Request, progress: Callable[[str, int, int], None]) -> LoadOptions:
+    return {
+        "dims": request.dims,
+        "target": request.target,
+        "adapter": request.adapter,
+        "rules": request.rules,
+        "without": request.without,
+        "plugins": request.plugins,
+        "isolation": request.isolation,
+        "progress": progress,
+    }
 
 
 def _write_files(request: Request, model: Model, trace: Measured, report: dict[str, Any], outputs: Arrays) -> None:

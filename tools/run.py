@@ -23,8 +23,14 @@ def _run(options: argparse.Namespace) -> int:
     """Turns the arguments into what `examine` wants; it imports the heavy packages, so only now."""
     if options.embed_weights and not options.save_artifact:
         raise UsageError("--embed-weights says how to --save-artifact FILE; give that too")
+    if options.train and options.check:
+        raise UsageError("--check compares a run's outputs, and --train has none; leave one of them out")
+    if options.labels and not options.train:
+        raise UsageError("--labels are what --train LOSS compares with; give that too")
     annotate, level = split_level(options.annotate)
-    from tstorch.tools.microscope import Request, examine
+    from tstorch.tools.microscope import Request, Training, examine
+
+    training = Training(options.train, options.optimizer, options.lr, options.steps, options.labels)
 
     return examine(
         Request(
@@ -50,6 +56,7 @@ def _run(options: argparse.Namespace) -> int:
             annotate_level=level,
             artifact=options.save_artifact,
             embed_weights=options.embed_weights,
+            training=training if options.train else None,
         ),
         out=sys.stdout,
         err=sys.stderr,
@@ -82,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         default="process",
         help="where the GPU's work is done: in a process of its own (default), or in this one",
     )
+    _add_training_arguments(parser.add_argument_group("training"))
     result = parser.add_argument_group("results")
     result.add_argument("--full", action="store_true", help="print all of the report, not its first 40 lines")
     result.add_argument("--json", metavar="FILE", help="write the report as one JSON object")
@@ -93,6 +101,21 @@ def _parser() -> argparse.ArgumentParser:
     result.add_argument("--save-artifact", metavar="FILE", help="write what was compiled")
     result.add_argument("--embed-weights", action="store_true", help="put the weights into the saved artifact")
     return parser
+
+
+def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--train",
+        metavar="LOSS",
+        choices=["cross-entropy", "mse"],
+        help="train: cross-entropy or mse; then measure a step",
+    )
+    group.add_argument("--optimizer", choices=["adam", "sgd"], default="adam", help="adam (default) or sgd")
+    group.add_argument("--lr", metavar="X", type=float, default=1e-3, help="learning rate (default: 0.001)")
+    group.add_argument("--steps", metavar="N", type=_positive, default=100, help="steps to train (default: 100)")
+    group.add_argument(
+        "--labels", metavar="FILE.npz", help="what the outputs should be; cut into batches and cycled, as --input is"
+    )
 
 
 def _count(text: str) -> int:

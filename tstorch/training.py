@@ -113,6 +113,33 @@ def grads(
     return {name: results[f"gradient/{name}"] for name in chosen}
 
 
+def cut_batches(declared: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray]) -> list[Arrays]:
+    """Arrays cut along their leading axes into batches of the declared shapes; one that fits as it is goes into each.
+
+    `declared` are a model's inputs. Raises DiagnosticError for arrays that make no whole batches, or not equally many.
+    """
+    shapes = {value["name"]: tuple(value["shape"]) for value in declared}
+    pieces = {name: _pieces(name, array, shapes[name]) for name, array in arrays.items() if name in shapes}
+    counts = {name: len(parts) for name, parts in pieces.items() if len(parts) > 1}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"'{name}' {count}" for name, count in counts.items())
+        raise DiagnosticError(f"the arrays hold different numbers of batches: {listed}")
+    whole = {name: array for name, array in arrays.items() if name not in pieces}
+    length = max(counts.values(), default=1)
+    return [whole | {name: parts[at % len(parts)] for name, parts in pieces.items()} for at in range(length)]
+
+
+def _pieces(name: str, array: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    if array.shape == shape or not shape:
+        return [array]
+    count, rest = divmod(len(array), shape[0]) if array.ndim else (0, 1)
+    if rest or not count or array.shape[1:] != shape[1:]:
+        raise DiagnosticError(
+            f"'{name}' has shape {list(array.shape)}; expected {list(shape)}, or a multiple of its leading size"
+        )
+    return np.split(array, count)
+
+
 Kind = TypeVar("Kind", bound=Model)
 
 
