@@ -26,7 +26,7 @@ and math on f32, i32, ui32, i1, and on vectors of 4 once `vectorize-loop` has wi
 
 | structure | kernel, parallel, for, if, alloc, barrier |
 | memory    | load, store, index_value, within, to_index |
-| scalar    | cast, bitcast, is_nan, is_inf, select, frem, splat, extract, unpack, pack |
+| scalar    | cast, bitcast, is_nan, is_inf, select, compare, frem, splat, extract, unpack, pack |
 | reduction | reduce_tile, reduce_workgroup |
 """
 
@@ -52,6 +52,9 @@ from tstorch.dialects.loop.reduction import ReduceKind, ReduceKindAttr, ReduceTi
 from tstorch.dialects.loop.scalar import (
     BitcastOp,
     CastOp,
+    CompareOp,
+    Comparison,
+    ComparisonAttr,
     ExtractOp,
     FRemOp,
     IsInfOp,
@@ -86,6 +89,8 @@ __all__ = [
     "BarrierOp",
     "BitcastOp",
     "CastOp",
+    "CompareOp",
+    "Comparison",
     "Constraint",
     "ExtractOp",
     "FRemOp",
@@ -148,6 +153,7 @@ Loop = Dialect(
         IsNanOp,
         IsInfOp,
         SelectOp,
+        CompareOp,
         FRemOp,
         SplatOp,
         ExtractOp,
@@ -156,5 +162,5 @@ Loop = Dialect(
         ReduceTileOp,
         ReduceWorkgroupOp,
     ],
-    [MemorySpaceAttr, ReduceKindAttr, PackingAttr],
+    [MemorySpaceAttr, ReduceKindAttr, PackingAttr, ComparisonAttr],
 )

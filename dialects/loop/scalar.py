@@ -160,6 +160,74 @@ class SelectOp(IRDLOperation):
             raise VerifyException("a vector of conditions chooses between vectors only")
 
 
+class Comparison(StrEnum):
+    """How two values are compared; by the sign of their type."""
+
+    EQ = auto()
+    NE = auto()
+    LT = auto()
+    LE = auto()
+    GT = auto()
+    GE = auto()
+
+
+@irdl_attr_definition
+class ComparisonAttr(EnumAttribute[Comparison], SpacedOpaqueSyntaxAttribute):
+    name = "loop.comparison"
+
+
+@irdl_op_definition
+class CompareOp(IRDLOperation):
+    """A comparison, lane by lane; arith's serve on scalars only. With a NaN the result is not defined.
+
+    %c = loop.compare lt %a, %b : vector<4xf32>
+    """
+
+    name = "loop.compare"
+
+    T: ClassVar = VarConstraint("T", AnyAttr())
+
+    comparison = prop_def(ComparisonAttr)
+    lhs = operand_def(T)
+    rhs = operand_def(T)
+    result = result_def(condition_type)
+
+    traits = traits_def(Pure())
+
+    def __init__(self, comparison: Comparison, lhs: SSAValue, rhs: SSAValue) -> None:
+        super().__init__(
+            operands=[lhs, rhs],
+            properties={"comparison": ComparisonAttr(comparison)},
+            result_types=[vector_of(i1) if is_vector(lhs.type) else i1],
+        )
+
+    def verify_(self) -> None:
+        if scalar_of(self.lhs.type) not in (f32, i32, ui32) or not is_register_type(self.lhs.type):
+            raise VerifyException(f"compares {self.lhs.type}; expected f32, i32, ui32 or 4 lanes of one")
+        if is_vector(self.lhs.type) != is_vector(self.result.type):
+            raise VerifyException(f"a comparison of {self.lhs.type} gives no {self.result.type}")
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f" {self.comparison.data} ")
+        printer.print_list([self.lhs, self.rhs], printer.print_ssa_value)
+        printer.print_op_attributes(self.attributes)
+        printer.print_string(" : ")
+        printer.print_attribute(self.lhs.type)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> "CompareOp":
+        comparison = parser.parse_str_enum(Comparison)
+        lhs = parser.parse_unresolved_operand()
+        parser.parse_punctuation(",")
+        rhs = parser.parse_unresolved_operand()
+        attributes = parser.parse_optional_attr_dict()
+        parser.parse_punctuation(":")
+        type = parser.parse_type()
+        op = cls(comparison, parser.resolve_operand(lhs, type), parser.resolve_operand(rhs, type))
+        op.attributes = attributes
+        return op
+
+
 @irdl_op_definition
 class FRemOp(IRDLOperation):
     """lhs - rhs * trunc(lhs / rhs), as C's fmod.

@@ -361,7 +361,7 @@ class ForOp(IRDLOperation):
         iv = parser.parse_argument(expect_type=False).resolve(index_type)
         parser.parse_punctuation("<")
         extent = parser.parse_integer(allow_boolean=False)
-        until = parser.parse_operand() if parser.parse_optional_keyword("until") else None
+        until = parser.parse_operand(index_type) if parser.parse_optional_keyword("until") else None
         step = parser.parse_integer(allow_boolean=False) if parser.parse_optional_keyword("step") else 1
         attributes = parser.parse_optional_attr_dict_with_keyword()
         op = cls(extent, step, unroll=unroll, until=until)
@@ -483,7 +483,7 @@ def _serial_iterations(block: Block, times: int) -> int:
 
 
 def _verify_memory(what: str, type: Attribute) -> None:
-    if not isinstance(type, MemRefType) or -1 in type.get_shape():
+    if not isinstance(type, MemRefType) or min(type.get_shape(), default=0) < 0:
         raise VerifyException(f"{what} has type {type}; expected a memref of static shape")
     if register_type(type.element_type) is None:
         raise VerifyException(

@@ -4,16 +4,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects import arith, math
+from xdsl.dialects import arith
+from xdsl.dialects.arith import CMPF_COMPARISON_OPERATIONS, CMPI_COMPARISON_OPERATIONS
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
 from xdsl.ir import Operation, SSAValue
 from xdsl.rewriter import Rewriter
 
 from tstorch.dialects import loop
 from tstorch.dialects.indexing import Index, linearize
-from tstorch.dialects.loop import LANE, LANES, AccessOp, ForOp, packed_per_word, substitute_indices, vector_of
+from tstorch.dialects.loop import (
+    LANE,
+    LANES,
+    AccessOp,
+    Comparison,
+    ForOp,
+    packed_per_word,
+    substitute_indices,
+    ui32,
+    vector_of,
+)
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
+from tstorch.passes.convert.loop_to_wgsl.scalars import RULES
 
 # Ops of loop that work on vectors lane by lane.
 _WIDENED = (
@@ -26,6 +38,7 @@ _WIDENED = (
     loop.IsNanOp,
     loop.IsInfOp,
     loop.SelectOp,
+    loop.CompareOp,
     loop.FRemOp,
 )
 
@@ -118,7 +131,45 @@ def _can_widen(op: Operation, nest: ForOp) -> bool:
     if isinstance(op, AccessOp):
         packed = packed_per_word(op.memory_type.element_type) > 1
         return any(index.depends_on(nest.iv) for index in op.index_list) and (not packed or _fills_words(op, nest.iv))
-    return isinstance(op, _WIDENED) or (op.name.split(".")[0] in (arith.Arith.name, math.Math.name))
+    if isinstance(op, arith.CmpfOp | arith.CmpiOp):
+        return _comparison(op) is not None
+    return isinstance(op, _WIDENED) or type(op) in RULES
+
+
+def _comparison(op: arith.CmpfOp | arith.CmpiOp) -> tuple[Comparison, bool] | None:
+    """How the op compares, and whether without regard to the sign; None for a test for NaN."""
+    names = CMPF_COMPARISON_OPERATIONS if isinstance(op, arith.CmpfOp) else CMPI_COMPARISON_OPERATIONS
+    name = names[op.predicate.value.data]
+    unsigned = isinstance(op, arith.CmpiOp) and name.startswith("u")
+    kind = name if name in ("eq", "ne") else name[1:]
+    return (Comparison(kind), unsigned) if kind in set(Comparison) else None
+
+
+def _on_vectors(op: Operation) -> Operation:
+    """The op in a form that vectors may have: arith compares and selects scalars only."""
+    if isinstance(op, arith.SelectOp):
+        return _put_in_place(op, loop.SelectOp(op.cond, op.lhs, op.rhs))
+    if isinstance(op, arith.CmpfOp | arith.CmpiOp) and (found := _comparison(op)) is not None:
+        comparison, unsigned = found
+        operands = [op.lhs, op.rhs]
+        if unsigned:
+            operands = [_before(op, loop.BitcastOp(value, ui32)).results[0] for value in operands]
+        return _put_in_place(op, loop.CompareOp(comparison, *operands))
+    return op
+
+
+def _before(op: Operation, new: Operation) -> Operation:
+    new.location = op.location
+    block = op.parent_block()
+    if block is not None:
+        block.insert_op_before(new, op)
+    return new
+
+
+def _put_in_place(op: Operation, new: Operation) -> Operation:
+    _before(op, new)
+    Rewriter.replace_op(op, [], new.results)
+    return new
 
 
 def _own_lane(op: Operation, stores: list[loop.StoreOp]) -> bool:
@@ -132,6 +183,9 @@ def _own_lane(op: Operation, stores: list[loop.StoreOp]) -> bool:
 
 
 def _vectorize(nest: ForOp, varying: set[Operation]) -> None:
+    for op in [op for op in nest.body.block.ops if op in varying]:
+        _on_vectors(op)
+    varying = _varying(nest)
     along = {nest.iv: Index.dim(nest.iv, nest.size, LANES) + LANE}
     repeated: dict[SSAValue, SSAValue] = {}
     for op in [op for op in nest.body.block.ops if op in varying]:

@@ -126,6 +126,12 @@ def _compare_integers(emit: Emitter, op: Operation, args: Sequence[SSAValue]) ->
     return emit.binary(_COMPARISONS[predicate[1:]], *map(view, args))
 
 
+def _compare(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    if not isinstance(op, loop.CompareOp):
+        raise TypeError(op.name)
+    return emit.binary(_COMPARISONS[op.comparison.data.value], *args)
+
+
 def _predicate(op: Operation, names: Sequence[str]) -> str:
     predicate = op.properties["predicate"]
     number = predicate.value.data if isinstance(predicate, IntegerAttr) else -1
@@ -301,6 +307,7 @@ RULES: Mapping[type[Operation], Rule] = {
     loop.IsNanOp: _float_test(Operator.GT),
     loop.IsInfOp: _float_test(Operator.EQ),
     loop.SelectOp: _select,
+    loop.CompareOp: _compare,
     loop.FRemOp: _operator(Operator.REM),
     loop.SplatOp: _splat,
     loop.ExtractOp: _extract,
