@@ -113,7 +113,7 @@ def _wrt(signature: Signature, names: tuple[str, ...]) -> dict[str, SSAValue]:
         if not floats:
             raise DiagnosticError("the model has no weights of floats; name what to differentiate by (wrt)")
         return {key: op.result for key, op in (marked or floats).items()}
-    known = signature.inputs | {key: op.result for key, op in weights.items()}
+    known: dict[str, SSAValue] = {**signature.inputs, **{key: op.result for key, op in weights.items()}}
     if missing := [name for name in names if name not in known]:
         raise DiagnosticError(
             f"cannot differentiate by '{missing[0]}': the model has no input or weight of that name; it has "

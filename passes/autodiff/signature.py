@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr, TensorType
@@ -38,7 +38,7 @@ class Result:
     """One returned value and the attributes of its place."""
 
     value: SSAValue
-    notes: Notes
+    notes: Mapping[str, Attribute]
 
 
 class Signature:
@@ -90,5 +90,5 @@ def _notes(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[Not
     return [dict(each.data) for each in attributes] if attributes is not None else [{} for _ in range(count)]
 
 
-def _attribute(notes: list[Notes]) -> ArrayAttr[DictionaryAttr] | None:
-    return ArrayAttr(DictionaryAttr(each) for each in notes) if any(notes) else None
+def _attribute(notes: Sequence[Mapping[str, Attribute]]) -> ArrayAttr[DictionaryAttr] | None:
+    return ArrayAttr(DictionaryAttr(dict(each)) for each in notes) if any(notes) else None
