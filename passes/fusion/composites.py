@@ -1,4 +1,4 @@
-"""Named groups become kernels: each prim.composite is inlined, and its ops stay together under its label."""
+"""Named groups start kernels: each prim.composite is inlined, and its ops stay together under its label."""
 
 from dataclasses import dataclass
 
@@ -47,15 +47,15 @@ def _inline(op: CompositeOp) -> list[Operation]:
     return [leaf for copy in copies for leaf in (_inline(copy) if isinstance(copy, CompositeOp) else [copy])]
 
 
-def seal(partition: Partition, named: list[Named], max_bindings: int, remarks: RemarkSink) -> None:
-    """Makes one closed group of each composite; declines, with a remark, where no one kernel can hold it."""
+def group_composites(partition: Partition, named: list[Named], max_bindings: int, remarks: RemarkSink) -> None:
+    """Makes one group of each composite; declines, with a remark, where no one kernel can hold it."""
     for each in named:
         ops = [op for op in each.ops if op in partition.group_of]
         if not ops:
             continue
         refusal = _refusal(partition, ops, max_bindings)
         if refusal is None:
-            group = Group(ops, label=each.label, sealed=True)
+            group = Group(ops, names=dict.fromkeys(ops, each.label))
             partition.group_of.update(dict.fromkeys(ops, group))
         else:
             reason = f"{each.label} does not become one kernel: {refusal.reason}"

@@ -8,7 +8,7 @@ from xdsl.dialects.func import FuncOp
 
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
-from tstorch.passes.fusion.composites import inline_composites, seal
+from tstorch.passes.fusion.composites import group_composites, inline_composites
 from tstorch.passes.fusion.grow import Grower, group_nodes
 from tstorch.passes.fusion.outline_kernels import KernelTable, Outliner, label_of
 from tstorch.passes.fusion.partition import Partition
@@ -22,9 +22,9 @@ class FormDispatchRegionsPass(TSTorchPass):
 
     Elementwise ops join the kernel that produces their operand, or the other way round; broadcasts, transposes, slices
     and pads become index arithmetic inside the kernels that read through them; reductions over the same rows share one
-    kernel with what feeds and follows them. A `prim.composite` becomes one kernel under its label. A reshape of what
-    stands in memory is a view, a concatenation whose parts lie one behind the other is written by its producers. With
-    `fuse=false` each op is a kernel of its own.
+    kernel with what feeds and follows them. A `prim.composite` stays together under its label; more may join it. A
+    reshape of what stands in memory is a view, a concatenation whose parts lie one behind the other is written by its
+    producers. With `fuse=false` each op is a kernel of its own.
 
     Declines, with a remark: a kernel needs one anchor (TST-F006) and one iteration space (TST-F003), no cycle through
     another kernel (F002), at most as many bindings as the target has (F004); work is not repeated (F001, F005); a
@@ -63,7 +63,7 @@ class FormDispatchRegionsPass(TSTorchPass):
             for func in [op for op in module.body.block.ops if isinstance(op, FuncOp)]:
                 named = inline_composites(func)
                 partition = Partition(func)
-                seal(partition, named, limit, remarks)
+                group_composites(partition, named, limit, remarks)
                 if self.fuse:
                     Grower(partition, remarks, limit, quiet=func.sym_name.data == "init").run()
                 _say_what_fused(partition, remarks)
@@ -75,4 +75,4 @@ def _say_what_fused(partition: Partition, remarks: RemarkSink) -> None:
     for group in partition.groups:
         if len(group.ops) > 1:
             closure = partition.closure(group.ops)
-            remarks.passed(group_nodes(group.ops), "TST-F010", f"one kernel: {label_of(closure)}")
+            remarks.passed(group_nodes(group.ops), "TST-F010", f"one kernel: {label_of(closure, group.names)}")

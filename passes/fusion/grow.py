@@ -7,7 +7,7 @@ from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.flow import KernelKind
-from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp
+from tstorch.dialects.prim.base import ElementwiseOp
 from tstorch.dialects.prim.shape import ConcatenateOp
 from tstorch.locations import fused_location, location_ids
 from tstorch.passes.fusion.kernel_form import TWO_ANCHORS, KernelForm, Refusal, anchor_kind, kernel_form, shape_of
@@ -53,17 +53,17 @@ class Grower:
             else:
                 refused.append((refusal, producer, consumer))
         for refusal, producer, consumer in refused:
-            if not self.quiet and _worth_saying(refusal, op, joined):
+            if not self.quiet and _worth_saying(refusal, consumer, joined):
                 self._say(refusal, producer, consumer)
 
     def _next_producer(self, op: Operation, tried: set[int]) -> Group | None:
         partition = self.partition
         consumer = partition.group_of[op]
-        if consumer.host or consumer.sealed:
+        if consumer.host:
             return None
         owners = [root.owner for root in partition.operands(consumer.ops)]
         groups = [partition.group_of[owner] for owner in owners if owner in partition.group_of]
-        groups = [g for g in groups if id(g) not in tried and not g.host and not g.sealed]
+        groups = [g for g in groups if id(g) not in tried and not g.host]
         return max(groups, key=lambda group: partition.position[group.ops[-1]], default=None)
 
     def _refusal(self, producer: Group, consumer: Group) -> Refusal | None:
@@ -194,12 +194,10 @@ def group_nodes(ops: list[Operation]) -> tuple[str, ...]:
     return tuple(location_ids(fused_location(op.location for op in ops)))
 
 
-def _worth_saying(refusal: Refusal, op: Operation, joined: bool) -> bool:
+def _worth_saying(refusal: Refusal, consumer: Group, joined: bool) -> bool:
     """Whether a refusal is a chance missed: that an anchor starts a kernel of its own, or a residual's second operand
     comes from another kernel, is the nature of the graph."""
-    if refusal.id in (TWO_ANCHORS, CYCLE):
-        return isinstance(op, ElementwiseOp | IndexMapOp) and not joined
-    return True
+    return refusal.id not in (TWO_ANCHORS, CYCLE) or not (joined or consumer.anchored)
 
 
 def _per_tile(group: Group) -> bool:

@@ -1,7 +1,7 @@
 """Turns the groups of a partition into kernels and dispatches; equal bodies become one kernel."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from xdsl.dialects.builtin import LocationAttr, ModuleOp, TensorType, i1
 from xdsl.dialects.func import FuncOp, ReturnOp
@@ -34,7 +34,7 @@ class KernelTable:
         """The name of the kernel with that body; a new kernel stands in the module's head, in order of first use."""
         key = structure(body)
         if key not in self._names:
-            stem = main_op(list(body.ops)).name.partition(".")[2]
+            stem = _short(main_op(list(body.ops)))
             self._names[key] = f"{stem}_{self._count[stem]}"
             self._count[stem] += 1
             kernel = KernelOp(self._names[key], Region(body), results)
@@ -73,11 +73,15 @@ def main_op(ops: Sequence[Operation]) -> Operation:
     return (anchors or computing[-1:] or rest[-1:] or list(ops))[0]
 
 
-def label_of(ops: Sequence[Operation]) -> str:
-    """What a kernel does, as a reader says it: `conv + add + maximum`."""
-    names = [op.name.partition(".")[2] for op in ops if not isinstance(op, GeneratorOp | IndexMapOp)]
-    moved = [op.name.partition(".")[2] for op in ops if isinstance(op, IndexMapOp)]
-    return " + ".join(dict.fromkeys(names or moved)) or main_op(ops).name.partition(".")[2]
+def label_of(ops: Sequence[Operation], names: Mapping[Operation, str]) -> str:
+    """What a kernel does, as a reader says it: `conv + add + maximum`; `names` are those that composites gave."""
+    computing = [op for op in ops if op in names or not isinstance(op, GeneratorOp | IndexMapOp)]
+    moving = [op for op in ops if isinstance(op, IndexMapOp)]
+    return " + ".join(dict.fromkeys(names.get(op) or _short(op) for op in computing or moving or ops))
+
+
+def _short(op: Operation) -> str:
+    return op.name.partition(".")[2]
 
 
 class Outliner:
@@ -115,7 +119,7 @@ class Outliner:
         body.yield_(results)
         types = [_stored_type(value.type) for value in results]
         name = self._kernels.name_of(body.block, types)
-        label = group.label or label_of(closure)
+        label = label_of(closure, group.names)
         dispatch = DispatchOp(name, [self._load(value) for value in operands], types, body.locations, label, body.flops)
         dispatch.location = fused_location(body.locations)
         self._insert(dispatch)

@@ -5,7 +5,7 @@ through wherever values are followed from a producer to a user.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
@@ -22,11 +22,10 @@ OFFSET_ALIGNMENT = 256
 
 @dataclass(eq=False)
 class Group:
-    """The ops of one kernel, in program order. A sealed group takes in no more; a host group is a view, no kernel."""
+    """The ops of one kernel, in program order. `names` are those that a composite gave; a host group is a view."""
 
     ops: list[Operation]
-    label: str = ""
-    sealed: bool = False
+    names: dict[Operation, str] = field(default_factory=dict)
     host: bool = False
 
     @property
@@ -110,7 +109,7 @@ class Partition:
     def merge(self, producer: Group, consumer: Group) -> Group:
         """Makes one group of two."""
         ops = sorted([*producer.ops, *consumer.ops], key=self.position.__getitem__)
-        merged = Group(ops)
+        merged = Group(ops, producer.names | consumer.names)
         self.group_of.update(dict.fromkeys(ops, merged))
         return merged
 

@@ -218,10 +218,10 @@ func.func @interleaved(%x: tensor<4x64xf32>) -> tensor<4x4xf32> {
 
 // -----
 
-// Tests that a composite becomes one closed kernel under its label.
+// Tests that a composite stays together under its label, and that more may join it.
 // CHECK-LABEL: func.func @composite
-// CHECK-NEXT:  flow.dispatch {{.*}} label = "my group"
-// CHECK-NEXT:  flow.dispatch {{.*}} label = "exp"
+// CHECK-NEXT:  flow.dispatch {{.*}}label = "my group + exp"
+// CHECK-NEXT:  return
 func.func @composite(%x: tensor<4xf32>) -> tensor<4xf32> {
   %0 = prim.composite "my group" (%x) {
   ^bb0(%a: tensor<4xf32>):
