@@ -188,7 +188,7 @@ class KernelOp(IRDLOperation):
             printer.print_string(" attributes ")
             printer.print_attr_dict(notes | self.attributes)
         printer.print_string(" ")
-        printer.print_region(self.body, print_entry_block_args=False)
+        printer.print_region(self.body, print_entry_block_args=False, print_empty_block=False)
 
     @classmethod
     def parse(cls, parser: Parser) -> "KernelOp":
@@ -265,7 +265,7 @@ class ParallelOp(IRDLOperation):
         printer.print_list(list(zip(self.body.block.args, self.id_list, strict=True)), print_one)
         printer.print_string(" " if self.ids.data else "")
         printer.print_op_attributes(self.attributes)
-        printer.print_region(self.body, print_entry_block_args=False)
+        printer.print_region(self.body, print_entry_block_args=False, print_empty_block=False)
 
     @classmethod
     def parse(cls, parser: Parser) -> "ParallelOp":
@@ -353,7 +353,7 @@ class ForOp(IRDLOperation):
             printer.print_string("attributes ")
             printer.print_attr_dict(self.attributes)
             printer.print_string(" ")
-        printer.print_region(self.body, print_entry_block_args=False)
+        printer.print_region(self.body, print_entry_block_args=False, print_empty_block=False)
 
     @classmethod
     def parse(cls, parser: Parser) -> "ForOp":

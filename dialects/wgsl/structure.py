@@ -136,7 +136,7 @@ class ModuleOp(IRDLOperation):
             printer.print_string(" attributes ")
             printer.print_attr_dict(notes | self.attributes)
         printer.print_string(" ")
-        printer.print_region(self.body)
+        printer.print_region(self.body, print_empty_block=False)
 
     @classmethod
     def parse(cls, parser: Parser) -> "ModuleOp":
@@ -284,7 +284,7 @@ class FunctionOp(BodyOp):
         printer.print_string(f" workgroup {list(self.workgroup_size)} (")
         printer.print_list(self.body.block.args, printer.print_ssa_value)
         printer.print_string(") ")
-        printer.print_region(self.body, print_entry_block_args=False)
+        printer.print_region(self.body, print_entry_block_args=False, print_empty_block=False)
 
     @classmethod
     def parse(cls, parser: Parser) -> "FunctionOp":
@@ -460,7 +460,7 @@ def _print_range(printer: Printer, op: RangeOp, until: SSAValue | None) -> None:
         printer.print_string(" ")
     if op.step.value.data != 1:
         printer.print_string(f"step {op.step.value.data} ")
-    printer.print_region(op.body, print_entry_block_args=False)
+    printer.print_region(op.body, print_entry_block_args=False, print_empty_block=False)
 
 
 RangeT = TypeVar("RangeT", bound=RangeOp)

@@ -1,6 +1,6 @@
 """The WGSL text of a kernel, and which of its ops each line serves.
 
-The ops spell themselves (`tstorch.dialects.wgsl`); here static loops are expanded, names are given and lines are counted.
+The ops spell themselves (`tstorch.dialects.wgsl`); here static loops are expanded, names given and lines counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -183,5 +183,3 @@ class _Printer:
         self.lines.append("  " * depth + line.text.render(self.scope))
         if line.ops:
             self.line_ops[len(self.lines)] = line.ops
-
-
