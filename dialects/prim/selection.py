@@ -176,7 +176,7 @@ class ConvertOp(ElementwiseOp):
         return self.operand if self.operand.type == self.result.type else None
 
     def scalar(self, x: Scalar) -> Scalar:
-        return x.compare("ne", 0) if self.element_type == i1 and x.type != i1 else x.cast(self.element_type)
+        return x.compare("ne", 0) if self.element_type == i1 and x.is_float else x.cast(self.element_type)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
