@@ -32,7 +32,8 @@ class NestBuilder(Builder):
     def at_end_of(cls, block: Block) -> "NestBuilder":
         return cls(InsertPoint.at_end(block))
 
-    def insert(self, op: OpT) -> OpT:
+    def insert(self, op: OpT) -> OpT:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Puts one op at the current place, with the current location."""
         op.location = self.location
         return super().insert(op)
 
@@ -41,7 +42,7 @@ class NestBuilder(Builder):
         """Ops inserted inside serve these prim ops of the kernel, by index."""
         names = [NameLoc(StringAttr(str(index)), NoneAttr()) for index in local_indices]
         before = self.location
-        self.location = names[0] if len(names) == 1 else FusedLoc(names, NoneAttr())
+        self.location = names[0] if len(names) == 1 else FusedLoc(tuple(names), NoneAttr())
         yield
         self.location = before
 

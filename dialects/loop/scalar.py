@@ -334,7 +334,7 @@ class Packing(StrEnum):
     BF16 = auto()
 
     @property
-    def count(self) -> int:
+    def per_word(self) -> int:
         """Elements of one word."""
         return 4 if self in (Packing.U8, Packing.I8) else 2
 
@@ -375,7 +375,7 @@ class UnpackOp(IRDLOperation):
 
     def verify_(self) -> None:
         packing = self.packing.data
-        if len(self.words) * packing.count != LANES or self.result.type != vector_of(packing.scalar):
+        if len(self.words) * packing.per_word != LANES or self.result.type != vector_of(packing.scalar):
             raise VerifyException(f"{len(self.words)} words of {packing} make no {self.result.type}")
 
 
@@ -405,7 +405,7 @@ class PackOp(IRDLOperation):
 
     def verify_(self) -> None:
         packing = self.packing.data
-        if self.value.type != vector_of(packing.scalar) or not 0 <= self.word.value.data < LANES // packing.count:
+        if self.value.type != vector_of(packing.scalar) or not 0 <= self.word.value.data < LANES // packing.per_word:
             raise VerifyException(f"word {self.word.value.data} of {packing} elements of {self.value.type}")
 
     def print(self, printer: Printer) -> None:

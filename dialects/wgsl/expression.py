@@ -166,7 +166,7 @@ class Builtin(StrEnum):
     @property
     def function(self) -> str:
         """Its WGSL name: snake case without the underscores, words after the first with a capital."""
-        first, *rest = self.value.split("_")
+        first, *rest = str(self).split("_")
         return first + "".join(word if word[0].isdigit() else word.capitalize() for word in rest)
 
 

@@ -77,7 +77,7 @@ def _pack(kernel: KernelOp, binding: SSAValue) -> None:
     if not isinstance(old, MemRefType):
         return
     packing = _packing(old.element_type)
-    words = MemRefType(ui32, [-(-element_count(old) // packing.count)])
+    words = MemRefType(ui32, [-(-element_count(old) // packing.per_word)])
     places = [linearize(op.index_list, old.get_shape()) for op in accesses]
     memory = Rewriter.replace_value_with_new_type(binding, words)
     for op, place in zip(accesses, places, strict=True):
@@ -97,7 +97,7 @@ def _packing(element: Attribute) -> Packing:
     if isinstance(element, BFloat16Type):
         return Packing.BF16
     signed = loop.register_type(element) == i32
-    if packed_per_word(element) == Packing.U8.count:
+    if packed_per_word(element) == Packing.U8.per_word:
         return Packing.I8 if signed else Packing.U8
     return Packing.I16 if signed else Packing.U16
 
@@ -132,8 +132,8 @@ def _load(op: LoadOp, memory: SSAValue, place: Index, packing: Packing, build: _
         start = _start(place)
         if start is None:
             raise DiagnosticError(f"a vector of {packing} elements that do not fill words; load them one by one")
-        first = start // packing.count
-        words = [build.value(LoadOp(memory, [first + n])) for n in range(LANES // packing.count)]
+        first = start // packing.per_word
+        words = [build.value(LoadOp(memory, [first + n])) for n in range(LANES // packing.per_word)]
         value = build.value(loop.UnpackOp(packing, words))
     else:
         value = _element(memory, place, packing, build)
@@ -149,14 +149,14 @@ def _load(op: LoadOp, memory: SSAValue, place: Index, packing: Packing, build: _
 
 def _element(memory: SSAValue, place: Index, packing: Packing, build: _Inserter) -> SSAValue:
     """One element, moved to the low bits of its word."""
-    word = build.value(LoadOp(memory, [place // packing.count]))
-    bits = 32 // packing.count
-    shift = place % packing.count * bits
+    word = build.value(LoadOp(memory, [place // packing.per_word]))
+    bits = 32 // packing.per_word
+    shift = place % packing.per_word * bits
     if not (shift.is_constant and shift.const == 0):
         word = build.value(arith.ShRUIOp(word, build.value(loop.IndexValueOp(shift, ui32))))
     if packing in (Packing.U8, Packing.U16):
         return build.value(arith.AndIOp(word, build.number((1 << bits) - 1, ui32)))
-    words = [word] * (LANES // packing.count)
+    words = [word] * (LANES // packing.per_word)
     return build.value(loop.ExtractOp(build.value(loop.UnpackOp(packing, words)), 0))
 
 
@@ -180,8 +180,8 @@ def _store(
             f"kernel @{kernel.sym_name.data} stores {packing} elements that are not whole words of 4 bytes, which "
             f"other invocations may write too; give each invocation {LANES} neighbours from a multiple of {LANES} on"
         )
-    first = start // packing.count
-    for number in range(min(LANES // packing.count, -(-count // packing.count))):
+    first = start // packing.per_word
+    for number in range(min(LANES // packing.per_word, -(-count // packing.per_word))):
         word = build.value(loop.PackOp(packing, value, number))
         build.add(StoreOp(word, memory, [first + number], _word_mask(constraints, count, start, number, packing)))
 
@@ -207,6 +207,6 @@ def _word_mask(
 ) -> list[loop.Constraint]:
     """The vector's mask; and the second word of a vector may lie behind the end."""
     found = list(constraints)
-    if number and count % LANES and not (start + number * packing.count).is_within(count):
-        found.append((start + number * packing.count, count))
+    if number and count % LANES and not (start + number * packing.per_word).is_within(count):
+        found.append((start + number * packing.per_word, count))
     return found

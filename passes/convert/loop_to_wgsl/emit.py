@@ -1,6 +1,6 @@
 """Building wgsl expressions in few words."""
 
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, LocationAttr, VectorType, f32, i1, i32
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, IntegerType, LocationAttr, VectorType, f32, i1, i32
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from tstorch.dialects import wgsl
@@ -28,7 +28,9 @@ class Emitter:
     def number(self, number: float, type: Attribute) -> SSAValue:
         """A finite constant; the same in all lanes for a vector type."""
         scalar = scalar_of(type)
-        attribute = FloatAttr(number, f32) if scalar == f32 else IntegerAttr(int(number), scalar)  # pyright: ignore[reportArgumentType]
+        attribute = FloatAttr(number, f32)
+        if isinstance(scalar, IntegerType):
+            attribute = IntegerAttr(int(number), scalar)
         constant = self.value(wgsl.ConstantOp(attribute))
         return self.convert(type, constant) if isinstance(type, VectorType) else constant
 

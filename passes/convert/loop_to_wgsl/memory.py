@@ -142,13 +142,12 @@ class Accesses:
         """An infinity or NaN, which WGSL can only make at run time, out of bits that no compiler folds."""
         bits = nonfinite_bits(number)
         outermost = self.scopes.outermost
-        key = frozenset({("bits", bits)})
-        if (value := outermost.known.get(key)) is None:
+        if (value := outermost.constants.get(bits)) is None:
             top = Emitter(outermost.block, emit.location)
             zero = top.value(wgsl.RegistersOp(MemRefType(ui32, [1])))
             word = top.value(wgsl.ReadOp.at(zero, Index(), ui32, {}))
             made = top.bitcast(f32, top.binary(Operator.OR, word, top.number(bits, ui32)))
-            value = outermost.known[key] = top.value(wgsl.LetOp(made))
+            value = outermost.constants[bits] = top.value(wgsl.LetOp(made))
         return value
 
     def store(self, op: loop.StoreOp, value: SSAValue, emit: Emitter) -> None:

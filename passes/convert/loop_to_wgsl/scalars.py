@@ -129,7 +129,7 @@ def _compare_integers(emit: Emitter, op: Operation, args: Sequence[SSAValue]) ->
 def _compare(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
     if not isinstance(op, loop.CompareOp):
         raise TypeError(op.name)
-    return emit.binary(_COMPARISONS[op.comparison.data.value], *args)
+    return emit.binary(_COMPARISONS[str(op.comparison.data)], *args)
 
 
 def _predicate(op: Operation, names: Sequence[str]) -> str:

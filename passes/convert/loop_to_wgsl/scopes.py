@@ -19,12 +19,13 @@ Terms = frozenset[tuple[Atom, int]]
 
 @dataclass
 class Scope:
-    """A block under construction, and the index values computed in it."""
+    """A block under construction, the index values computed in it, and constants that need code, by their bits."""
 
     block: Block
     depth: int
     static: bool
     known: dict[Terms, SSAValue] = field(default_factory=dict)
+    constants: dict[int, SSAValue] = field(default_factory=dict)
 
 
 class Scopes:
