@@ -4,7 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from models import SMALL, Builder, cnn, mlp
+from models import SMALL, Builder, cnn, mlp, one_node
 from numpy_training import NumpyTrainer, learnable_task
 from onnx import ModelProto, TensorProto, numpy_helper
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -233,6 +233,12 @@ def two_outputs(names: tuple[str, str] = ("x", "ids")) -> ModelProto:
 def test_wrong_use_is_answered_in_one_line(passes, says):
     with pytest.raises((DiagnosticError, UsageError), match=says):
         Expanded(two_outputs(), passes)
+
+
+def test_a_model_without_weights_has_nothing_to_differentiate_by():
+    model = one_node("Neg", {"x": np.zeros(3, np.float32)}, 17)
+    with pytest.raises(DiagnosticError, match="the model has no weights of floats; name what to differentiate by"):
+        Expanded(model, MSE)
 
 
 def test_an_input_called_labels_is_refused():

@@ -33,7 +33,9 @@ func.func @main(%x: tensor<2x3xf32> {tst.name = "x"}) -> (tensor<2x3xf32> {tst.n
 // CHECK:       prim.div {{.*}} loc("quotient")
 // CHECK:       prim.log {{.*}} loc("quotient")
 // CHECK-NOT:   TST-D001
-func.func @main(%y: tensor<3x3xf32> {tst.name = "y"}) -> (tensor<3x3xf32> {tst.name = "p"}) {
+func.func @main(%x: tensor<3x3xf32> {tst.name = "x"}) -> (tensor<3x3xf32> {tst.name = "p"}) {
+  %w = prim.weight <"m.onnx", "w", "9f2c"> : tensor<3x3xf32>
+  %y = prim.mul %x, %w : tensor<3x3xf32>
   %m = prim.reduce max %y, dimensions = [1] : tensor<3x3xf32> -> tensor<3xf32>
   %b = prim.broadcast_in_dim %m, shape = [3, 3], dimensions = [0] : tensor<3xf32> -> tensor<3x3xf32>
   %s = prim.sub %y, %b : tensor<3x3xf32>
