@@ -9,8 +9,8 @@ from xdsl.dialects.builtin import ModuleOp
 
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.buf import BufferOp, Category, EntryOp, ViewOp, buffers_of
-from tstorch.dialects.lower_bound import lower_bound
-from tstorch.dialects.memory import Allocation, Memory, touched
+from tstorch.dialects.buf.lower_bound import lower_bound
+from tstorch.dialects.buf.memory import Allocation, Memory, touched
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.buffers.packing import Packer, Plan, Tensor

@@ -42,14 +42,26 @@ def is_wide(value: SSAValue) -> bool:
     return isinstance(value.type, TensorType) and value.type.element_type in WIDE
 
 
-def ranges_of(block: Block) -> dict[SSAValue, Range]:
-    """The interval of each 64-bit value of a block; what the host or a file holds is within HOST."""
-    ranges: dict[SSAValue, Range] = {arg: HOST for arg in block.args if is_wide(arg)}
+def ranges_of(block: Block, given: Mapping[SSAValue, Range]) -> dict[SSAValue, Range]:
+    """The interval of each 64-bit value of a block. Arguments that are not `given` one are within HOST."""
+    ranges: dict[SSAValue, Range] = {arg: given.get(arg, HOST) for arg in block.args if is_wide(arg)}
     for op in block.ops:
-        for result in op.results:
+        yielded = _yielded(op, ranges)
+        for position, result in enumerate(op.results):
             if is_wide(result):
-                ranges[result] = _range(op, ranges)
+                ranges[result] = yielded[position] if yielded else _range(op, ranges)
     return ranges
+
+
+def _yielded(op: Operation, ranges: Mapping[SSAValue, Range]) -> list[Range]:
+    """What a region's results can be; empty for an op without a region."""
+    if not op.regions:
+        return []
+    block = op.regions[0].block
+    passed = zip(block.args, op.operands, strict=True)
+    inner = ranges_of(block, {arg: ranges[value] for arg, value in passed if value in ranges})
+    assert block.last_op is not None
+    return [inner.get(value, ANYTHING) for value in block.last_op.operands]
 
 
 def _range(op: Operation, ranges: Mapping[SSAValue, Range]) -> Range:

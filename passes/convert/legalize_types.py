@@ -1,6 +1,6 @@
 """Replaces element types that the device has no arithmetic or no storage for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,7 @@ class LegalizeTypesPass(TSTorchPass):
         with self.remarks(module) as remarks:
             for func in functions:
                 notes = _Border(func)
-                _narrow(func.body.block, remarks)
+                _narrow(func.body.block, {}, remarks)
                 notes.bool_to_words()
                 notes.write()
 
@@ -157,11 +157,14 @@ def _merged(old: ArrayAttr[DictionaryAttr] | None, new: Sequence[Notes]) -> Arra
     return ArrayAttr([DictionaryAttr({**entry.data, **notes}) for entry, notes in zip(before, new, strict=True)])
 
 
-def _narrow(block: Block, remarks: RemarkSink) -> None:
-    """Turns all 64-bit integers of a block into 32-bit ones."""
-    ranges = ranges_of(block)
+def _narrow(block: Block, given: Mapping[SSAValue, Range], remarks: RemarkSink) -> None:
+    """Turns all 64-bit integers of a block into 32-bit ones; `given` are the ranges of its arguments."""
+    ranges = ranges_of(block, given)
     for op in list(block.ops):
         _check(op, ranges)
+        for region in op.regions:
+            passed = zip(region.block.args, op.operands, strict=True)
+            _narrow(region.block, {arg: ranges[value] for arg, value in passed if value in ranges}, remarks)
         if isinstance(op, WeightOp):
             _narrow_weight(op)
         elif any(is_wide(result) for result in op.results):

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, ModuleOp, StringAttr, TensorType, f32, i64
+from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, IntegerAttr, ModuleOp, StringAttr, TensorType, f32, i64
 from xdsl.ir import Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects import buf
-from tstorch.dialects.lower_bound import lower_bound
+from tstorch.dialects.buf.lower_bound import lower_bound
 from tstorch.passes.buffers.plan_buffers import PlanBuffersPass
 from tstorch.registry import make_context
 from tstorch.remarks import get_remarks
@@ -163,7 +163,7 @@ def test_moving_one_tensor_onto_another_alive_is_caught(steps, data):
     assert isinstance(victim, buf.ViewOp)
     assert isinstance(target, buf.ViewOp)
     buffer = buf.buffers_of(entry)[target.buffer_name]
-    buffer.properties["size"] = buf.IntegerAttr(1 << 20, i64)
+    buffer.properties["size"] = IntegerAttr(1 << 20, i64)
     victim.place(target.buffer_name, 0)
     with pytest.raises(VerifyException, match=r"share bytes|reads and writes|writes bytes"):
         module.verify()

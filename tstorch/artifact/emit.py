@@ -6,7 +6,7 @@ from typing import Any
 
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp
 
-import tstorch
+from tstorch import __version__
 from tstorch.artifact.attributes import plain, roles_of
 from tstorch.artifact.emit_memory import memory_table
 from tstorch.artifact.emit_program import program_table
@@ -41,7 +41,7 @@ def _manifest(module: ModuleOp, pipeline: Sequence[str], rules: Sequence[str]) -
     digest = source.sha256 if source else ""
     return {
         "schema": "tstorch-artifact/1",
-        "tstorch": tstorch.__version__,
+        "tstorch": __version__,
         "xdsl": version("xdsl"),
         "fingerprint": fingerprint(model_sha256=digest, dims=dims, target=target, rules=rules, pipeline=pipeline),
         "model": {"path": source.path if source else "", "sha256": digest},

@@ -6,8 +6,8 @@ from typing import Any
 from xdsl.ir import Operation
 
 from tstorch.dialects import buf
-from tstorch.dialects.lower_bound import live_bytes
-from tstorch.dialects.memory import Memory
+from tstorch.dialects.buf.lower_bound import live_bytes
+from tstorch.dialects.buf.memory import Memory
 
 PERSISTENT = frozenset({buf.Category.WEIGHT, buf.Category.STATE, buf.Category.OPTIMIZER})
 

@@ -8,7 +8,7 @@ from xdsl.ir import Operation, SSAValue
 
 from tstorch.artifact.attributes import plain
 from tstorch.dialects import buf
-from tstorch.dialects.memory import Memory
+from tstorch.dialects.buf.memory import Memory
 from tstorch.dialects.prim.types import dtype_of
 from tstorch.dialects.trace import SpanOp
 

@@ -6,7 +6,10 @@ mistake there cannot hide here.
 
 from xdsl.ir import Operation, SSAValue
 
-from tstorch.dialects.buf import Command, DispatchOp, EntryOp, SubviewOp, ViewOp, view_bytes
+from tstorch.dialects.buf.commands import Command, DispatchOp
+from tstorch.dialects.buf.entry import EntryOp
+from tstorch.dialects.buf.places import SubviewOp, ViewOp
+from tstorch.dialects.buf.types import view_bytes
 
 Interval = tuple[int, int]
 

@@ -3,11 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import TYPE_CHECKING
 
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
-from tstorch.dialects import buf
+from tstorch.dialects.buf.commands import Command
+from tstorch.dialects.buf.places import BufferOp, Placed, SubviewOp, ViewOp, WeightOp
+from tstorch.dialects.buf.types import Access, view_bytes
+
+if TYPE_CHECKING:
+    from tstorch.dialects.buf.entry import EntryOp
 
 ALIGNMENT = 256
 
@@ -16,7 +23,7 @@ ALIGNMENT = 256
 class Allocation:
     """The bytes of one placed op, and when they hold something: positions in the entry's list of commands."""
 
-    op: "buf.Placed"
+    op: Placed
     first: int | None = None
     last: int | None = None
     written: list[tuple[int, int]] = field(default_factory=list)
@@ -27,17 +34,17 @@ class Allocation:
 
     @property
     def end(self) -> int:
-        return self.begin + buf.view_bytes(self.op.result)
+        return self.begin + view_bytes(self.op.result)
 
     @property
     def name(self) -> str:
         label = self.op.properties.get("label")
-        return f"'{label.data}'" if isinstance(label, buf.StringAttr) else f"'{self.op.name}'"
+        return f"'{label.data}'" if isinstance(label, StringAttr) else f"'{self.op.name}'"
 
     @property
     def persistent(self) -> bool:
         """Whether the bytes hold something before the entry starts, and after it."""
-        return not isinstance(self.op, buf.ViewOp)
+        return not isinstance(self.op, ViewOp)
 
     def overlaps(self, other: "Allocation") -> bool:
         """Whether the two share bytes."""
@@ -84,17 +91,17 @@ class Bytes:
 class Memory:
     """Which bytes each view of an entry names, and the live range of each allocation."""
 
-    def __init__(self, entry: "buf.EntryOp") -> None:
+    def __init__(self, entry: "EntryOp") -> None:
         self.allocations: dict[Operation, Allocation] = {}
         self._bytes: dict[SSAValue, Bytes] = {}
         for op in entry.body.block.ops:
-            if isinstance(op, buf.Placed):
+            if isinstance(op, Placed):
                 allocation = self.allocations[op] = Allocation(op)
-                self._bytes[op.result] = Bytes(allocation, 0, buf.view_bytes(op.result))
-            elif isinstance(op, buf.SubviewOp):
+                self._bytes[op.result] = Bytes(allocation, 0, view_bytes(op.result))
+            elif isinstance(op, SubviewOp):
                 outer = self._bytes[op.view]
                 begin = outer.begin + op.byte_offset
-                self._bytes[op.result] = Bytes(outer.allocation, begin, begin + buf.view_bytes(op.result))
+                self._bytes[op.result] = Bytes(outer.allocation, begin, begin + view_bytes(op.result))
         self.commands = entry.commands
         for position, command in enumerate(self.commands):
             for view, _ in touched(command):
@@ -104,19 +111,19 @@ class Memory:
         return self._bytes[view]
 
 
-def touched(command: Operation) -> "Sequence[tuple[SSAValue, buf.Access]]":
+def touched(command: Operation) -> Sequence[tuple[SSAValue, Access]]:
     """The views that a command uses, and how."""
-    return command.touched if isinstance(command, buf.Command) else ()
+    return command.touched if isinstance(command, Command) else ()
 
 
-def verify_memory(entry: "buf.EntryOp", buffers: "Mapping[str, buf.BufferOp]") -> None:
+def verify_memory(entry: "EntryOp", buffers: Mapping[str, BufferOp]) -> None:
     """Checks placement, order, aliasing and life times of an entry's views. Raises VerifyException naming tensors."""
     memory = Memory(entry)
     for problem in _problems(memory, buffers):
         raise VerifyException(f"@{entry.sym_name.data}: {problem}")
 
 
-def _problems(memory: Memory, buffers: "Mapping[str, buf.BufferOp]") -> Iterator[str]:
+def _problems(memory: Memory, buffers: Mapping[str, BufferOp]) -> Iterator[str]:
     yield from _placement(memory, buffers)
     for command in memory.commands:
         yield from _order(memory, command)
@@ -126,7 +133,7 @@ def _problems(memory: Memory, buffers: "Mapping[str, buf.BufferOp]") -> Iterator
             yield f"{one.name} and {other.name} share bytes of @{one.op.buffer_name} while both are alive"
 
 
-def _placement(memory: Memory, buffers: "Mapping[str, buf.BufferOp]") -> Iterator[str]:
+def _placement(memory: Memory, buffers: Mapping[str, BufferOp]) -> Iterator[str]:
     for allocation in memory.allocations.values():
         buffer = buffers.get(allocation.op.buffer_name)
         if buffer is None:
@@ -145,7 +152,7 @@ def _order(memory: Memory, command: Operation) -> Iterator[str]:
         allocation = place.allocation
         if access.reads and not allocation.persistent and not allocation.covers(place.begin, place.end):
             yield f"{allocation.name} is read by {command.name} before it is written"
-        if access.writes and isinstance(allocation.op, buf.WeightOp):
+        if access.writes and isinstance(allocation.op, WeightOp):
             yield f"{allocation.name} is a weight, and {command.name} writes it"
     for view, access in touched(command):
         if access.writes:
