@@ -2,10 +2,6 @@
 
 import numpy as np
 import pytest
-from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import FloatAttr, IntegerType, MemRefType, Signedness, f16, f32, i1, i8, i32
-from xdsl.ir import SSAValue
-
 from loop_kernels import (
     PASSES,
     Array,
@@ -19,6 +15,10 @@ from loop_kernels import (
     new_kernel,
     parse,
 )
+from xdsl.dialects import arith, math
+from xdsl.dialects.builtin import FloatAttr, IntegerType, MemRefType, Signedness, f16, f32, i1, i8, i32
+from xdsl.ir import SSAValue
+
 from tstorch.artifact.wgsl_text import kernel_map, kernel_text
 from tstorch.dialects.loop import (
     AllocOp,

@@ -128,11 +128,7 @@ class AccessOp(MaskedOp):
                     f"a map over {affine.data.num_dims} dimensions; expected the lane and each operand"
                 )
         scalar = register_type(self.memory_type.element_type)
-        if (
-            scalar is None
-            or scalar_of(self.value_type) != scalar
-            or (self.is_vector and self.value_type != vector_of(scalar))
-        ):
+        if scalar is None or self.value_type not in (scalar, vector_of(scalar)):
             raise VerifyException(f"a value of type {self.value_type} from {self.memory_type}; expected {scalar}")
         uses_lane = 0 in self.indices.data.used_dims()
         if uses_lane != self.is_vector:

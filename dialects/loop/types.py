@@ -1,5 +1,7 @@
 """Element types of memory, and the register types that scalar code computes in."""
 
+from functools import cache
+
 from xdsl.dialects.builtin import (
     BFloat16Type,
     Float16Type,
@@ -55,6 +57,7 @@ def packed_per_word(element: Attribute) -> int:
     return 1
 
 
+@cache
 def vector_of(scalar: Attribute) -> VectorType:
     """vector<4xT>."""
     return VectorType(scalar, [LANES])
