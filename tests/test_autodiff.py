@@ -4,7 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from models import SMALL, Builder, cnn, mlp, one_node
+from models import SMALL, Builder, cnn, mlp, one_node, residual_network
 from numpy_training import NumpyTrainer, learnable_task
 from onnx import ModelProto, TensorProto, numpy_helper
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -27,9 +27,9 @@ CONVERT = "convert-onnx-to-prim{trainable=true}"
 class Expanded:
     """A model under passes, to be evaluated in float64 with weights that may be changed."""
 
-    def __init__(self, model: ModelProto, passes: str):
+    def __init__(self, model: ModelProto, passes: str, convert: str = CONVERT):
         self.module: ModuleOp = import_model(model)
-        run_passes(self.module, parse_passes(f"{CONVERT},{passes}"), make_context(), verify_each=True)
+        run_passes(self.module, parse_passes(f"{convert},{passes}"), make_context(), verify_each=True)
         self.function = next(op for op in self.module.ops if isinstance(op, FuncOp))
         stored = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
         floats = {name: array for name, array in stored.items() if array.dtype.kind == "f"}
@@ -239,6 +239,13 @@ def test_a_model_without_weights_has_nothing_to_differentiate_by():
     model = one_node("Neg", {"x": np.zeros(3, np.float32)}, 17)
     with pytest.raises(DiagnosticError, match="the model has no weights of floats; name what to differentiate by"):
         Expanded(model, MSE)
+
+
+def test_weights_that_init_derives_others_from_are_not_left_out_in_silence():
+    with pytest.raises(
+        DiagnosticError, match=r"is derived from weights in @init, .*expand-autodiff before outline-init"
+    ):
+        Expanded(residual_network(), 'outline-init,expand-autodiff{loss="cross-entropy"}', "convert-onnx-to-prim")
 
 
 def test_an_input_called_labels_is_refused():

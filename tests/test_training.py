@@ -66,6 +66,18 @@ def test_only_inputs_go_up_and_only_the_loss_comes_down(trainer):
 
 
 @pytest.mark.gpu
+def test_updates_that_are_not_written_in_place_are_copied_there():
+    model = network("cnn")
+    expected = NumpyTrainer(model)
+    with tstorch.train(model, without=["tie-results"], isolation="none") as trainer:
+        states, commands = trainer.artifact.program["state"], trainer.artifact.program["entries"]["step"]
+        assert sum(command["op"] == "copy" for command in commands) == len(states)
+        for inputs in batches("cnn", 5):
+            truth = expected.step(inputs["image"], inputs["labels"])
+            assert trainer.step(inputs) == pytest.approx(truth, rel=1e-4)
+
+
+@pytest.mark.gpu
 def test_one_trace_shows_all_three_roles_under_the_models_nodes(trainer):
     trace = trainer.profile(iterations=3, warmup=0)
     report = trace.report()

@@ -9,7 +9,7 @@ from xdsl.transforms.dead_code_elimination import is_trivially_dead
 
 from tstorch.diagnostics import DiagnosticError, UsageError
 from tstorch.dialects.prim.types import is_float
-from tstorch.dialects.prim.weight import WeightOp
+from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.autodiff.backward import Backward
@@ -108,6 +108,11 @@ def _wrt(signature: Signature, names: tuple[str, ...]) -> dict[str, SSAValue]:
     """What to differentiate by. Raises DiagnosticError for a name that does not exist, or that holds no floats."""
     weights = _weights(signature)
     if not names:
+        if derived := next((op for op in signature.block.ops if isinstance(op, DerivedOp)), None):
+            raise DiagnosticError(
+                f"'{derived.key.data}' is derived from weights in @init, where no gradient goes; "
+                "run expand-autodiff before outline-init"
+            )
         floats = {key: op for key, op in weights.items() if is_float(op.type.element_type)}
         marked = {key: op for key, op in floats.items() if op.trainable is not None}
         if not floats:
