@@ -13,12 +13,14 @@ from xdsl.dialects.func import FuncOp
 from tstorch.diagnostics import DiagnosticError, UsageError
 from tstorch.dialects.prim.reference import evaluate
 from tstorch.frontend import import_model
+from tstorch.frontend.weights import WeightStore
 from tstorch.locations import node_roles
 from tstorch.passes.autodiff.expand_optimizer import ExpandOptimizerPass
 from tstorch.passes.autodiff.signature import Signature
 from tstorch.pipeline import parse_passes, run_passes
 from tstorch.registry import make_context
 from tstorch.remarks import get_remarks
+from tstorch.semantics import SemanticsChecker, results_of
 
 MSE = "expand-autodiff{loss=mse}"
 CONVERT = "convert-onnx-to-prim{trainable=true}"
@@ -111,6 +113,18 @@ def test_steps_of_adam_follow_numpy(model, shape, steps):
     assert state["optimizer.step"] == steps
     for name, array in trainer.parameters.items():
         np.testing.assert_allclose(state[name], array, rtol=1e-3, atol=1e-6)
+
+
+def test_later_passes_change_no_value_of_a_step():
+    store, context = WeightStore(), make_context()
+    module = import_model(cnn(), store=store)
+    later = "canonicalize,cse,dce,legalize-types,form-dispatch-regions,tie-results"
+    passes = parse_passes(f'{CONVERT},expand-autodiff{{loss="cross-entropy"}},expand-optimizer,{later}')
+    run_passes(module, passes, context, [SemanticsChecker(store)], verify_each=True)
+    compared = results_of(module, store)
+    assert compared is not None
+    assert {"'loss' of @step", "'conv1.weight' of @step", "'adam.v/fc2.bias' of @step"} <= compared.keys()
+    assert compared["'optimizer.step' of @step"] == 1
 
 
 def classifier(shape: tuple[int, ...], *, softmax: str = "", axis: int = 1, opset: int = 17) -> ModelProto:

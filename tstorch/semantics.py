@@ -1,16 +1,17 @@
 """Runs the NumPy reference before and after each prim or flow pass, and names the first pass that changes values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FloatAttr, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.traits import IsTerminator
 
 from tstorch.diagnostics import DiagnosticError
+from tstorch.dialects.buf import WeightRefAttr
 from tstorch.dialects.flow import DispatchOp, KernelOp
 from tstorch.dialects.prim.reference import evaluate
 from tstorch.dialects.prim.types import dtype_of
@@ -90,7 +91,7 @@ class _Host:
 
     def run(self, function: FuncOp) -> list[np.ndarray]:
         block = function.body.block
-        values: dict[SSAValue, np.ndarray] = dict(zip(block.args, _inputs(function), strict=True))
+        values: dict[SSAValue, np.ndarray] = dict(zip(block.args, self._inputs(function), strict=True))
         for op in block.ops:
             operands = [values[operand] for operand in op.operands]
             if op.has_trait(IsTerminator):
@@ -116,30 +117,39 @@ class _Host:
             return self.derived[op.key.data]
         return self.store.array(op.file.data, op.key.data, op.digest.data)
 
+    def _inputs(self, function: FuncOp) -> list[np.ndarray]:
+        """One array for each argument: what a state starts from, else seeded, by its law where it has one."""
+        notes = _dictionaries(function.arg_attrs, len(function.body.block.args))
+        arrays: list[np.ndarray] = []
+        for index, (argument, entry) in enumerate(zip(function.body.block.args, notes, strict=True)):
+            type, start = argument.type, entry.get("tst.start")
+            if not isinstance(type, TensorType):
+                raise DiagnosticError(f"--check-semantics: argument {index} of @{function.sym_name.data} is no tensor")
+            dtype = dtype_of(type.element_type)
+            if isinstance(start, WeightRefAttr):
+                arrays.append(self.store.array(start.file.data, start.key.data, start.digest.data))
+            elif isinstance(start, FloatAttr):
+                arrays.append(np.full(type.get_shape(), start.value.data, dtype))
+            else:
+                arrays.append(_drawn(_name(entry, index), type.get_shape(), dtype, entry.get("tst.law")))
+        return arrays
 
-def _inputs(function: FuncOp) -> list[np.ndarray]:
-    """One seeded array for each argument, by the argument's law where the importer gave one."""
-    attributes = _dictionaries(function.arg_attrs, len(function.body.block.args))
-    declared: list[dict[str, object]] = []
-    for index, (argument, entry) in enumerate(zip(function.body.block.args, attributes, strict=True)):
-        type = argument.type
-        if not isinstance(type, TensorType):
-            raise DiagnosticError(f"--check-semantics: argument {index} of @{function.sym_name.data} is no tensor")
-        dtype = dtype_of(type.element_type)
-        usual = {"kind": "normal"} if dtype.kind == "f" else {"kind": "int", "low": 0, "high": 2}
-        law = entry.get("tst.law", usual)
-        value = {"name": str(entry.get("tst.name", index)), "shape": type.get_shape(), "dtype": dtype.name, "law": law}
-        declared.append(value)
-    drawn = draw_inputs(declared)
-    return [drawn[str(value["name"])] for value in declared]
+
+def _drawn(name: str, shape: Sequence[int], dtype: np.dtype, law: Attribute | None) -> np.ndarray:
+    usual = {"kind": "normal"} if dtype.kind == "f" else {"kind": "int", "low": 0, "high": 2}
+    value = {"name": name, "shape": shape, "dtype": dtype.name, "law": usual if law is None else plain(law)}
+    return draw_inputs([value])[name]
+
+
+def _name(notes: Mapping[str, Attribute], index: int) -> str:
+    name = notes.get("tst.name", notes.get("tst.state"))
+    return name.data if isinstance(name, StringAttr) else str(index)
 
 
 def _result_names(function: FuncOp) -> list[str]:
-    outputs = function.function_type.outputs.data
-    return [
-        str(entry.get("tst.name", index)) for index, entry in enumerate(_dictionaries(function.res_attrs, len(outputs)))
-    ]
+    notes = _dictionaries(function.res_attrs, len(function.function_type.outputs.data))
+    return [_name(entry, index) for index, entry in enumerate(notes)]
 
 
-def _dictionaries(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[dict[str, object]]:
-    return [plain(entry) for entry in attributes] if attributes is not None else [{} for _ in range(count)]
+def _dictionaries(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> Sequence[Mapping[str, Attribute]]:
+    return [entry.data for entry in attributes] if attributes is not None else [{} for _ in range(count)]
