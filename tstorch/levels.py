@@ -45,7 +45,7 @@ KERNEL_OPS = frozenset({"flow.kernel", "loop.kernel", "wgsl.module"})
 
 _FRAME = frozenset({"builtin", "func"})
 # What the host's code may hold once kernels are formed: dispatches, data, and views of what stands in memory.
-_HOST = _FRAME | {"flow.dispatch", "prim.weight", "prim.derived", "prim.reshape", "prim.concatenate"}
+_HOST = _FRAME | {"flow.dispatch", "prim.weight", "prim.derived", "prim.reshape", "prim.slice", "prim.concatenate"}
 
 _INTEGERS = frozenset({"i1", "i8", "i16", "i32", "i64", "ui8", "ui16", "ui32", "ui64", "i4", "ui4"})
 _ANY_ELEMENT = _INTEGERS | {"f16", "bf16", "f32", "f64"}

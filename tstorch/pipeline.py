@@ -62,6 +62,7 @@ PHASES: tuple[Phase, ...] = (
             *SIMPLIFY,
             Step("apply-rules{only=replace}", optional=True),
             *SIMPLIFY,
+            Step("split-oversized-bindings"),
             Step("apply-rules{only=outline}", optional=True),
             Step("outline-init", optional=True),
             Step("legalize-types"),

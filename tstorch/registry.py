@@ -54,6 +54,7 @@ PASSES: Mapping[str, str] = {
     "select-schedule": "tstorch.passes.schedule.select_schedule:SelectSchedulePass",
     "tie-results": "tstorch.passes.buffers.tie_results:TieResultsPass",
     "vectorize-loop": "tstorch.passes.loop.vectorize_loop:VectorizeLoopPass",
+    "split-oversized-bindings": "tstorch.passes.fusion.split_oversized_bindings:SplitOversizedBindingsPass",
     "verify-level": "tstorch.passes.verify_level:VerifyLevelPass",
 }
 

@@ -164,6 +164,9 @@ class HostProgram:
             return self._placed(buf.SubviewOp(self._view(owner.operands[0]), offset, type))
         if isinstance(owner, ReshapeOp):
             return self._placed(buf.SubviewOp(self._view(owner.operands[0]), 0, type))
+        if value in self._parts:
+            whole, offset = self._parts[value]
+            return self._placed(buf.SubviewOp(self._view(whole), offset, type))
         if isinstance(owner, ConcatenateOp):
             return self._allocate(next(reversed(node_ids(owner)), "concatenate"), type, buf.Category.ACTIVATION)
         raise PassError(f"{getattr(owner, 'name', 'an argument')} has no place in a host body")

@@ -10,12 +10,11 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from tstorch.dialects.flow import DispatchOp, KernelOp, YieldOp, local_location
 from tstorch.dialects.prim.base import GeneratorOp, IndexMapOp, PrimOp
 from tstorch.dialects.prim.elementwise import ConvertOp
-from tstorch.dialects.prim.shape import ReshapeOp
 from tstorch.dialects.prim.types import tensor, ui32
 from tstorch.locations import fused_location
 from tstorch.passes.fusion.grow import memory_operands
 from tstorch.passes.fusion.kernel_form import anchor_kind
-from tstorch.passes.fusion.partition import Group, Partition
+from tstorch.passes.fusion.partition import Group, Partition, is_view
 
 
 class KernelTable:
@@ -134,13 +133,12 @@ class Outliner:
         self._stored[op.results[0]] = view.results[0]
 
     def _load(self, value: SSAValue) -> SSAValue:
-        """The host value that holds `value`; a reshape of what stands in memory becomes a view of it."""
+        """The host value that holds `value`; a view of what stands in memory moves to the host."""
         if value in self._stored:
             return self._stored[value]
         owner = value.owner
-        if isinstance(owner, ReshapeOp) and self._partition.is_inline(owner):
-            source = self._load(owner.operands[0])
-            view = ReshapeOp(source, shape=list(value.type.get_shape()))  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(owner, Operation) and self._partition.is_inline(owner) and is_view(owner):
+            view = owner.clone({owner.operands[0]: self._load(owner.operands[0])})
             view.location = owner.location
             view.results[0].name_hint = value.name_hint
             self._insert(view)

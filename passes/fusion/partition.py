@@ -7,12 +7,14 @@ through wherever values are followed from a producer to a user.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from xdsl.dialects.builtin import TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.prim.base import ElementwiseOp, GeneratorOp, IndexMapOp, PrimOp
-from tstorch.dialects.prim.shape import ConcatenateOp, ReshapeOp
+from tstorch.dialects.prim.shape import ConcatenateOp, ReshapeOp, SliceOp
+from tstorch.dialects.prim.types import ints
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.passes.fusion.kernel_form import anchor_kind, shape_of
 
@@ -102,7 +104,7 @@ class Partition:
         owner = value.owner
         if owner in inside:  # pyright: ignore[reportOperatorIssue]
             return False
-        if isinstance(owner, ReshapeOp) and self.is_inline(owner):
+        if self.is_inline(owner) and is_view(owner):
             return self.is_memory(owner.operands[0], inside)
         return not self.is_inline(owner)
 
@@ -196,12 +198,14 @@ class Partition:
         return all(size % OFFSET_ALIGNMENT == 0 for size in sizes) and all(map(self._can_be_part, operands))
 
     def _can_be_part(self, value: SSAValue) -> bool:
-        """Whether a kernel writes the value, and nothing else decides where it lies."""
+        """Whether a kernel writes the value (or its parts, one by one), and nothing else decides where it lies."""
         owner = value.owner
         if not isinstance(owner, PrimOp) or owner in self._inline or isinstance(owner, DATA):
             return False
+        if isinstance(owner, ConcatenateOp) and not self.group_of[owner].host:
+            return False
         takers = [user for user in self.users(value) if isinstance(user, ConcatenateOp | ReturnOp)]
-        return len(takers) == 1 and not isinstance(owner, ConcatenateOp)
+        return len(takers) == 1
 
     def _index_users(self) -> None:
         for op in self.ops:
@@ -213,3 +217,17 @@ class Partition:
 
 def _is_returned(op: Operation) -> bool:
     return any(isinstance(use.operation, ReturnOp) for result in op.results for use in result.uses)
+
+
+def is_view(op: object) -> bool:
+    """Whether an op names bytes that stand in memory as they are: any reshape, and rows of a weight."""
+    return isinstance(op, ReshapeOp) or (isinstance(op, SliceOp) and _is_run_of_rows(op))
+
+
+def _is_run_of_rows(op: SliceOp) -> bool:
+    type = op.operands[0].type
+    if not isinstance(op.operands[0].owner, WeightOp) or not isinstance(type, TensorType):
+        return False
+    shape, start = type.get_shape(), ints(op.properties["start"])
+    whole = shape_of(op.results[0])[1:] == shape[1:] and all(step == 1 for step in ints(op.properties["stride"]))
+    return whole and start[0] * storage_bytes(type) // shape[0] % OFFSET_ALIGNMENT == 0

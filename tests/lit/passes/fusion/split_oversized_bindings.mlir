@@ -1,0 +1,68 @@
+// RUN: tstorch-opt %s -p 'split-oversized-bindings{limit=2048}' --split-input-file --print-debuginfo | filecheck %s
+// RUN: tstorch-opt %s -p 'split-oversized-bindings{limit=2048}' --split-input-file --remarks 2>&1 | filecheck %s --check-prefix=REMARK
+
+// Tests that a weight whose rows are kept is cut into runs of rows, each the weight of a product of its own.
+// CHECK-LABEL: func.func @kept
+// CHECK:       %[[W0:.*]] = prim.slice %[[W:.*]], start = [0, 0], limit = [8, 64]
+// CHECK-NEXT:  %[[P0:.*]] = prim.dot_general %x, %[[W0]]{{.*}} loc("/fc")
+// CHECK-NEXT:  %[[W1:.*]] = prim.slice %[[W]], start = [8, 0], limit = [16, 64]
+// CHECK-NEXT:  %[[P1:.*]] = prim.dot_general %x, %[[W1]]
+// CHECK-NEXT:  prim.concatenate %[[P0]], %[[P1]] dimension = 1 {{.*}} loc("/fc")
+func.func @kept(%x: tensor<1x64xf32>) -> tensor<1x16xf32> {
+  %w = prim.weight<"m.onnx", "fc", "9f2c"> : tensor<16x64xf32>
+  %r = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [1] : tensor<1x64xf32>, tensor<16x64xf32> -> tensor<1x16xf32> loc("/fc")
+  func.return %r : tensor<1x16xf32>
+}
+
+// -----
+
+// Tests that one whose rows are summed over takes the other factor's part along, and that the parts are added up.
+// CHECK-LABEL: func.func @summed
+// CHECK:       prim.slice %w, start = [0, 0], limit = [8, 64]
+// CHECK-NEXT:  %[[X0:.*]] = prim.slice %x, start = [0, 0], limit = [1, 8]
+// CHECK-NEXT:  %[[P0:.*]] = prim.dot_general %[[X0]]
+// CHECK:       %[[P1:.*]] = prim.dot_general
+// CHECK-NEXT:  prim.add %[[P0]], %[[P1]]
+func.func @summed(%x: tensor<1x16xf32>) -> tensor<1x64xf32> {
+  %w = prim.weight<"m.onnx", "fc", "9f2c"> : tensor<16x64xf32>
+  %r = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [0] : tensor<1x16xf32>, tensor<16x64xf32> -> tensor<1x64xf32> loc("/fc")
+  func.return %r : tensor<1x64xf32>
+}
+
+// -----
+
+// Tests that a weight on the left is cut too: its rows are the result's first dimension.
+// CHECK-LABEL: func.func @left
+// CHECK-COUNT-2: prim.dot_general
+// CHECK:       prim.concatenate {{.*}} dimension = 0
+func.func @left(%x: tensor<64x2xf32>) -> tensor<16x2xf32> {
+  %w = prim.weight<"m.onnx", "fc", "9f2c"> : tensor<16x64xf32>
+  %r = prim.dot_general %w, %x, batch = [] x [], contract = [1] x [0] : tensor<16x64xf32>, tensor<64x2xf32> -> tensor<16x2xf32> loc("/fc")
+  func.return %r : tensor<16x2xf32>
+}
+
+// -----
+
+// Tests that a weight that fits stays whole, and an activation of any size.
+// CHECK-LABEL: func.func @fits
+// CHECK-NOT:   prim.slice
+// CHECK:       return
+func.func @fits(%x: tensor<1x64xf32>, %y: tensor<16x64xf32>) -> (tensor<1x8xf32>, tensor<1x16xf32>) {
+  %w = prim.weight<"m.onnx", "fc", "9f2c"> : tensor<8x64xf32>
+  %r = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [1] : tensor<1x64xf32>, tensor<8x64xf32> -> tensor<1x8xf32> loc("/fc")
+  %s = prim.dot_general %x, %y, batch = [] x [], contract = [1] x [1] : tensor<1x64xf32>, tensor<16x64xf32> -> tensor<1x16xf32> loc("/mm")
+  func.return %r, %s : tensor<1x8xf32>, tensor<1x16xf32>
+}
+
+// -----
+
+// Tests that a weight whose single rows are too large is declined, and that we say so.
+// REMARK:      remark: missed TST-F021 at "/fc"
+// CHECK-LABEL: func.func @long_rows
+// CHECK-NOT:   prim.slice
+// CHECK:       return
+func.func @long_rows(%x: tensor<1x1024xf32>) -> tensor<1x2xf32> {
+  %w = prim.weight<"m.onnx", "fc", "9f2c"> : tensor<2x1024xf32>
+  %r = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [1] : tensor<1x1024xf32>, tensor<2x1024xf32> -> tensor<1x2xf32> loc("/fc")
+  func.return %r : tensor<1x2xf32>
+}
