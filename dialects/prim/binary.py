@@ -200,7 +200,8 @@ class RemOp(SmoothBinaryOp):
             return x.apply(arith.RemUIOp if x.is_unsigned else arith.RemSIOp, divisor)
         a, b = x.abs(), y.abs()
         times = (a / b).floor()
-        rest = times.compare("eq", 0).select(a, (-times).fma(b, a))
+        high, low = exact_product(times, b)  # not fma: some devices round it twice
+        rest = times.compare("eq", 0).select(a, (a - high) - low)
         rest = rest.compare("lt", 0).select(rest + b, rest)  # a quotient may be rounded across an integer, either way
         rest = rest.compare("ge", b).select(rest - b, rest)
         return x.compare("lt", 0).select(-rest, rest)
@@ -211,6 +212,20 @@ class RemOp(SmoothBinaryOp):
         yield from list(super().samples())[3:]
         yield Sample(arrays=[np.array([7, -7, 7, -7, 5, 0]), np.array([2, 2, -2, -2, 0, 0])])
         yield Sample(arrays=[floats([6, 9, -0.3, 49]), floats([3, 0.1, 0.1, 7])], smooth=False)
+
+
+def exact_product(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
+    """x * y in f32 as a rounded product and what rounding took off (Dekker 1971): exact unless it overflows."""
+
+    def halves(value: Scalar) -> tuple[Scalar, Scalar]:
+        # the upper 12 bits of the significand, by their place in the word
+        high = (value.bitcast(i32) & -4096).bitcast(value.type)
+        return high, value - high
+
+    (a, b), (c, d) = halves(x), halves(y)
+    product = x * y
+    error = ((a * c - product) + a * d + b * c) + b * d
+    return product, error
 
 
 @irdl_op_definition

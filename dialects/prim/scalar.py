@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from xdsl.builder import Builder
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, i1
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, i1, i32
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from tstorch.dialects.loop import scalar as loop
-from tstorch.dialects.prim.types import is_float, is_unsigned
+from tstorch.dialects.prim.types import is_float, is_unsigned, ui32
 
 _FLOAT_PREDICATES = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
 
@@ -46,6 +46,9 @@ class Scalar:
         """A number as a constant of this scalar's type."""
         if isinstance(other, Scalar):
             return other
+        if self.type == ui32:  # arith holds no unsigned constant: the same bits, signed
+            bits = (int(other) + (1 << 31)) % (1 << 32) - (1 << 31)
+            return self.insert(arith.ConstantOp(IntegerAttr(bits, i32))).cast(ui32)
         attribute = FloatAttr(other, self.type) if self.is_float else IntegerAttr(int(other), self.type)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return self.insert(arith.ConstantOp(attribute))
 

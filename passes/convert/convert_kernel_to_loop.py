@@ -8,6 +8,7 @@ from xdsl.dialects.builtin import ModuleOp
 from tstorch.diagnostics import PassError
 from tstorch.dialects import flow, loop
 from tstorch.dialects.prim.base import ContractionOp, PrimOp, ReductionOp, WindowOp
+from tstorch.dialects.prim.indexing import ScatterOp
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.kernel_to_loop.accumulate import convert_accumulate
@@ -59,7 +60,7 @@ def _convert(kernel: flow.KernelOp) -> loop.KernelOp:
     schedule = kernel.schedule
     if schedule is None:
         raise PassError(f"kernel @{name} has no schedule; run select-schedule first")
-    anchors = [op for op in kernel.ops if isinstance(op, ContractionOp | WindowOp | ReductionOp)]
+    anchors = [op for op in kernel.ops if isinstance(op, ContractionOp | WindowOp | ReductionOp | ScatterOp)]
     try:
         return _nest(kernel, schedule, anchors)
     except TypeError as error:

@@ -15,7 +15,6 @@ from tstorch.passes.convert.kernel_to_loop.nest import (
     flat_group,
     load,
     loops,
-    number,
     private,
     registers_of,
     serving,
@@ -42,7 +41,7 @@ def convert_accumulate(kernel: flow.KernelOp, schedule: flow.ScheduleAttr, ancho
         with serving(build, anchor):
             sums = private(build, [vector], type)
             with loops(build, [vector], unroll=True) as [lane]:
-                store(build, number(build, terms.start, type), sums, lane)
+                store(build, terms.start(frame.emit, split(first + lane, shape)), sums, lane)
             with loops(build, terms.sizes) as at, loops(build, [vector], unroll=True) as [lane]:
                 index = split(first + lane, shape)
                 store(build, terms.join(frame.emit, load(build, sums, lane), index, at), sums, lane)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from math import prod
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, MemRefType, TensorType
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, MemRefType, TensorType, i32
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from tstorch.dialects import loop
@@ -73,7 +73,15 @@ def store(build: NestBuilder, value: SSAValue, memory: SSAValue, *index: Index) 
 
 def number(build: NestBuilder, value: float, type: Attribute) -> SSAValue:
     """A constant of a register type."""
-    return build.insert(arith.ConstantOp(number_attribute(value, type))).result
+    if type != loop.ui32:
+        return build.insert(arith.ConstantOp(number_attribute(value, type))).result
+    bits = build.insert(arith.ConstantOp(number_attribute(as_signed(int(value)), i32))).result
+    return build.insert(loop.CastOp(bits, type)).result
+
+
+def as_signed(bits: int) -> int:
+    """A 32-bit word as the signed number of the same bits."""
+    return bits - (1 << 32) if bits >= 1 << 31 else bits
 
 
 def number_attribute(value: float, type: Attribute) -> FloatAttr | IntegerAttr:

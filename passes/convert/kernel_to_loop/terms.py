@@ -7,23 +7,16 @@ from xdsl.ir import SSAValue
 
 from tstorch.dialects.indexing import Index
 from tstorch.dialects.prim.base import ContractionOp, PrimOp, Source
-from tstorch.dialects.prim.kinds import ReduceKind, identity
+from tstorch.dialects.prim.indexing import ScatterOp
+from tstorch.dialects.prim.kinds import identity
 from tstorch.dialects.prim.reduction import ReduceOp, ReduceWindowOp
 from tstorch.dialects.prim.scalar import Scalar
 from tstorch.dialects.prim.types import ints
 from tstorch.passes.convert.kernel_to_loop.emit import Emitter
-from tstorch.passes.convert.kernel_to_loop.nest import shape_of, tensor_type
+from tstorch.passes.convert.kernel_to_loop.nest import number, registers_of, shape_of, tensor_type
+from tstorch.passes.convert.kernel_to_loop.scatter import COMBINE, Landing
 
 Indices = Sequence[Index]
-
-_COMBINE: dict[ReduceKind, Callable[[Scalar, Scalar], Scalar]] = {
-    ReduceKind.ADD: lambda x, y: x + y,
-    ReduceKind.MUL: lambda x, y: x * y,
-    ReduceKind.MAX: lambda x, y: x.maximum(y),
-    ReduceKind.MIN: lambda x, y: x.minimum(y),
-    ReduceKind.AND: lambda x, y: x & y,
-    ReduceKind.OR: lambda x, y: x | y,
-}
 
 
 @dataclass(frozen=True)
@@ -31,13 +24,14 @@ class Terms:
     """The loops over the terms of one result element, the number to begin with, and how a term joins the sum."""
 
     sizes: tuple[int, ...]
-    start: float
+    start: Callable[[Emitter, Indices], SSAValue]
+    """(emitter, index of the result element) -> what the sum begins with"""
     join: Callable[[Emitter, SSAValue, Indices, Indices], SSAValue]
     """(emitter, sum so far, index of the result element, loop indices) -> the sum with this term"""
 
 
 def terms_of(anchor: PrimOp) -> Terms:
-    """The terms of a reduction, a window or a contraction. Raises TypeError for any other op."""
+    """The terms of a reduction, a window, a contraction or a scatter. Raises TypeError for any other op."""
     match anchor:
         case ReduceOp():
             sizes = tuple(shape_of(anchor.operand)[axis] for axis in ints(anchor.dimensions))
@@ -46,6 +40,8 @@ def terms_of(anchor: PrimOp) -> Terms:
             return _combined(anchor, ints(anchor.window), lambda index, at: window_element(anchor, index, at))
         case ContractionOp():
             return _products(anchor)
+        case ScatterOp():
+            return _updates(anchor)
     raise TypeError(f"'{anchor.name}' adds nothing up")
 
 
@@ -56,7 +52,7 @@ def start_of(anchor: ReduceOp | ReduceWindowOp) -> float:
 
 def combine(anchor: ReduceOp | ReduceWindowOp, emit: Emitter, total: SSAValue, element: SSAValue) -> SSAValue:
     """Two elements as one."""
-    return _COMBINE[anchor.kind.data](Scalar(total, emit.build), Scalar(element, emit.build)).value
+    return COMBINE[anchor.kind.data](Scalar(total, emit.build), Scalar(element, emit.build)).value
 
 
 def reduced_element(anchor: ReduceOp, index: Indices, at: Indices) -> Source:
@@ -98,7 +94,7 @@ def _combined(
     def join(emit: Emitter, total: SSAValue, index: Indices, at: Indices) -> SSAValue:
         return combine(anchor, emit, total, emit.at_source(anchor, element_at(index, at), start))
 
-    return Terms(sizes, start, join)
+    return Terms(sizes, _number(anchor, start), join)
 
 
 def _products(anchor: ContractionOp) -> Terms:
@@ -110,4 +106,20 @@ def _products(anchor: ContractionOp) -> Terms:
         right = emit.at_source(anchor, product.right(group, column, at), 0)
         return multiply_add(emit, left, right, total)
 
-    return Terms(product.steps, 0, join)
+    return Terms(product.steps, _number(anchor, 0), join)
+
+
+def _updates(anchor: ScatterOp) -> Terms:
+    def start(emit: Emitter, index: Indices) -> SSAValue:
+        return emit.at(anchor.operand, index)
+
+    def join(emit: Emitter, total: SSAValue, index: Indices, at: Indices) -> SSAValue:
+        return Landing(anchor, emit).joined(total, index, at)
+
+    batch = [size for axis, size in enumerate(shape_of(anchor.updates)) if axis not in ints(anchor.update_window_dims)]
+    return Terms(tuple(batch), start, join)
+
+
+def _number(anchor: PrimOp, value: float) -> Callable[[Emitter, Indices], SSAValue]:
+    """A sum that begins with the same number everywhere."""
+    return lambda emit, index: number(emit.build, value, registers_of(anchor.results[0]))

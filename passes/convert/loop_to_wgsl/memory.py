@@ -219,7 +219,7 @@ class Accesses:
         array = _variable(memory)
         if memory.registers:
             return emit.value(wgsl.ReadOp.at(array, position, memory.scalar, self.scopes.values))
-        value = emit.value(wgsl.LoadOp(array, self.scopes.spell(position, emit)))
+        value = emit.value(wgsl.LoadOp(array, self.scopes.spell(_legal(memory, position), emit)))
         return self._from_memory(memory, value, emit)
 
     def _from_memory(self, memory: Memory, value: SSAValue, emit: Emitter) -> SSAValue:
@@ -245,6 +245,11 @@ class Accesses:
     def _set_lane(self, memory: Memory, op: loop.StoreOp, value: SSAValue, lane: int, emit: Emitter) -> None:
         position = self.plan.linear(op).substitute({LANE_KEY: lane})
         self._set(memory, position, emit.component(value, lane), emit)
+
+
+def _legal(memory: Memory, position: Index) -> Index:
+    """The position; 0 for a constant one outside the array, which no mask lets through and no compiler accepts."""
+    return Index() if position.is_constant and not position.is_within(element_count(memory.type)) else position
 
 
 def _variable(memory: Memory) -> SSAValue:

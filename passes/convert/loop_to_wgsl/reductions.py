@@ -8,8 +8,9 @@ from xdsl.ir import Attribute, SSAValue
 from tstorch.dialects import loop, wgsl
 from tstorch.dialects.indexing import Index, linearize
 from tstorch.dialects.loop import LANES, Id, ReduceKind, ui32, vector_of
-from tstorch.dialects.wgsl import Builtin, Operator
+from tstorch.dialects.wgsl import Operator
 from tstorch.passes.convert.loop_to_wgsl.emit import Emitter
+from tstorch.passes.convert.loop_to_wgsl.floats import extremum
 from tstorch.passes.convert.loop_to_wgsl.memory import Memory
 from tstorch.passes.convert.loop_to_wgsl.scopes import Scopes
 
@@ -25,9 +26,9 @@ def combine(kind: ReduceKind, a: SSAValue, b: SSAValue, emit: Emitter) -> SSAVal
         case ReduceKind.MUL:
             return emit.binary(Operator.MUL, a, b)
         case ReduceKind.MAX:
-            return emit.call(Builtin.MAX, a, b)
+            return extremum(emit, Operator.LT, a, b)
         case ReduceKind.MIN:
-            return emit.call(Builtin.MIN, a, b)
+            return extremum(emit, Operator.GT, a, b)
 
 
 def reduce_tile(op: loop.ReduceTileOp, memory: Memory, scopes: Scopes, emit: Emitter) -> SSAValue:

@@ -4,21 +4,27 @@ from collections.abc import Callable, Mapping, Sequence
 from math import factorial, inf, isfinite
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, f32, i1
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, f32, i1, i32
 from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects import loop
-from tstorch.dialects.loop import scalar_of
+from tstorch.dialects.loop import scalar_of, ui32
 from tstorch.dialects.wgsl import Builtin, Operator, Prefix
 from tstorch.passes.convert.loop_to_wgsl.emit import Emitter
+from tstorch.passes.convert.loop_to_wgsl.floats import (
+    INFINITY_BITS,
+    SIGN_BIT,
+    compare_floats,
+    extremum,
+    saturated,
+    test_bits,
+)
 from tstorch.passes.convert.loop_to_wgsl.packing import pack, unpack
 
 Rule = Callable[[Emitter, Operation, Sequence[SSAValue]], SSAValue]
 
 # tanh is 1 in f32 well before this; some GPUs return NaN for large arguments.
 _TANH_SATURATES = 12.0
-_INFINITY_BITS = 0x7F800000
-_SIGN_BIT = 0x80000000
 
 
 def _operator(operator: Operator) -> Rule:
@@ -100,8 +106,8 @@ def is_infinite_or_nan(op: Operation) -> bool:
 def nonfinite_bits(value: float) -> int:
     """The f32 bits of an infinity or of a NaN."""
     if value == inf:
-        return _INFINITY_BITS
-    return _INFINITY_BITS | _SIGN_BIT if value == -inf else 0x7FC00000
+        return INFINITY_BITS
+    return INFINITY_BITS | SIGN_BIT if value == -inf else 0x7FC00000
 
 
 _COMPARISONS = {"eq": Operator.EQ, "ne": Operator.NE, "lt": Operator.LT, "le": Operator.LE, "gt": Operator.GT}
@@ -115,7 +121,7 @@ def _compare_floats(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> S
     operator = _COMPARISONS.get(predicate[1:])
     if operator is None:
         raise ValueError(f"predicate {predicate}; test for NaN with loop.is_nan")
-    return emit.binary(operator, *args)
+    return compare_floats(emit, operator, *args)
 
 
 def _compare_integers(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
@@ -129,7 +135,12 @@ def _compare_integers(emit: Emitter, op: Operation, args: Sequence[SSAValue]) ->
 def _compare(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
     if not isinstance(op, loop.CompareOp):
         raise TypeError(op.name)
-    return emit.binary(_COMPARISONS[str(op.comparison.data)], *args)
+    operator = _COMPARISONS[str(op.comparison.data)]
+    return (compare_floats if scalar_of(args[0].type) == f32 else _compare_words)(emit, operator, *args)
+
+
+def _compare_words(emit: Emitter, operator: Operator, a: SSAValue, b: SSAValue) -> SSAValue:
+    return emit.binary(operator, a, b)
 
 
 def _predicate(op: Operation, names: Sequence[str]) -> str:
@@ -141,7 +152,8 @@ def _predicate(op: Operation, names: Sequence[str]) -> str:
 def _tanh(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
     (x,) = args
     low, high = emit.number(-_TANH_SATURATES, x.type), emit.number(_TANH_SATURATES, x.type)
-    return emit.call(Builtin.TANH, emit.call(Builtin.CLAMP, x, low, high))
+    raised = extremum(emit, Operator.LT, x, low, certain=True)
+    return emit.call(Builtin.TANH, extremum(emit, Operator.GT, raised, high, certain=True))
 
 
 def _polynomial(emit: Emitter, x: SSAValue, coefficients: Sequence[float]) -> SSAValue:
@@ -194,8 +206,8 @@ def _cbrt(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
 
 def _copysign(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
     magnitude, sign = map(emit.bits, args)
-    kept = emit.binary(Operator.AND, magnitude, emit.number(_SIGN_BIT - 1, magnitude.type))
-    taken = emit.binary(Operator.AND, sign, emit.number(_SIGN_BIT, sign.type))
+    kept = emit.binary(Operator.AND, magnitude, emit.number(SIGN_BIT - 1, magnitude.type))
+    taken = emit.binary(Operator.AND, sign, emit.number(SIGN_BIT, sign.type))
     return emit.bitcast(f32, emit.binary(Operator.OR, kept, taken))
 
 
@@ -204,14 +216,28 @@ def _log10(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
 
 
 def _float_test(operator: Operator) -> Rule:
-    """NaN is above infinity when the bits, less the sign, are compared as integers."""
+    return lambda emit, op, args: test_bits(emit, operator, args[0])
+
+
+def _extremum(operator: Operator) -> Rule:
+    """NaN where an operand is; a constant is none, so that an activation costs one comparison."""
 
     def rule(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-        bits = emit.bits(args[0])
-        magnitude = emit.binary(Operator.AND, bits, emit.number(_SIGN_BIT - 1, bits.type))
-        return emit.binary(operator, magnitude, emit.number(_INFINITY_BITS, bits.type))
+        first, second = args
+        if is_finite_number(op.operands[0]):
+            first, second = second, first
+        certain = is_finite_number(op.operands[0]) or is_finite_number(op.operands[1])
+        return extremum(emit, operator, first, second, certain=certain)
 
     return rule
+
+
+def is_finite_number(value: SSAValue) -> bool:
+    """Whether the value is a constant, or one in every lane, that is neither infinite nor NaN."""
+    owner = value.owner
+    if isinstance(owner, loop.SplatOp):
+        return is_finite_number(owner.value)
+    return isinstance(owner, arith.ConstantOp) and not is_infinite_or_nan(owner)
 
 
 def _select(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
@@ -220,7 +246,11 @@ def _select(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
 
 def _cast(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
     type = op.results[0].type
-    return args[0] if args[0].type == type else emit.convert(type, args[0])
+    if args[0].type == type:
+        return args[0]
+    if scalar_of(args[0].type) == f32 and scalar_of(type) in (i32, ui32):
+        return saturated(emit, args[0], type)
+    return emit.convert(type, args[0])
 
 
 def _bitcast(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
@@ -243,8 +273,8 @@ RULES: Mapping[type[Operation], Rule] = {
     arith.MulfOp: _operator(Operator.MUL),
     arith.DivfOp: _operator(Operator.DIV),
     arith.NegfOp: lambda emit, op, args: emit.unary(Prefix.NEGATE, args[0]),
-    arith.MaximumfOp: _builtin(Builtin.MAX),
-    arith.MinimumfOp: _builtin(Builtin.MIN),
+    arith.MaximumfOp: _extremum(Operator.LT),
+    arith.MinimumfOp: _extremum(Operator.GT),
     arith.MaxnumfOp: _builtin(Builtin.MAX),
     arith.MinnumfOp: _builtin(Builtin.MIN),
     arith.AddiOp: _operator(Operator.ADD),
