@@ -19,7 +19,6 @@ from xdsl.dialects.builtin import (
     BoolAttr,
     DenseArrayBase,
     DictionaryAttr,
-    FlatSymbolRefAttr,
     FlatSymbolRefAttrConstr,
     FunctionType,
     IntegerAttr,
@@ -28,6 +27,7 @@ from xdsl.dialects.builtin import (
     NoneAttr,
     StringAttr,
     SymbolNameConstraint,
+    SymbolRefAttr,
     TensorType,
     i64,
 )
@@ -63,6 +63,8 @@ from xdsl.traits import (
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
+from tstorch.dialects.prim.types import ints
+
 NOT_TIED = -1
 
 
@@ -96,7 +98,7 @@ class ScheduleAttr(ParametrizedAttribute):
     @classmethod
     def of(cls, kind: KernelKind, **params: int | bool | Sequence[int]) -> "ScheduleAttr":
         """The schedule with these parameters as attributes."""
-        return cls(StringAttr(kind.value), DictionaryAttr({key: _attribute(value) for key, value in params.items()}))
+        return cls(StringAttr(str(kind)), DictionaryAttr({key: _attribute(value) for key, value in params.items()}))
 
     @property
     def kernel_kind(self) -> KernelKind:
@@ -307,7 +309,7 @@ class DispatchOp(IRDLOperation):
         tied: Sequence[int] | None = None,
     ):
         properties: dict[str, Attribute | None] = {
-            "kernel": FlatSymbolRefAttr(kernel),
+            "kernel": SymbolRefAttr(kernel),
             "nodes": ArrayAttr(nodes),
             "label": StringAttr(label),
             "flops": DenseArrayBase.from_list(i64, flops),
@@ -330,7 +332,7 @@ class DispatchOp(IRDLOperation):
 
 
 def _tied(attribute: DenseArrayBase | None, results: int) -> tuple[int, ...]:
-    return (NOT_TIED,) * results if attribute is None else tuple(int(v) for v in attribute.get_values())
+    return (NOT_TIED,) * results if attribute is None else ints(attribute)
 
 
 def local_location(index: int) -> NameLoc:

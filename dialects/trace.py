@@ -34,7 +34,7 @@ class SpanOp(IRDLOperation):
     assembly_format = "$edge $kind $id attr-dict"
 
     def __init__(self, kind: SpanKind, edge: Edge, id: int):
-        properties = {"kind": StringAttr(kind.value), "edge": StringAttr(edge.value), "id": IntegerAttr(id, i64)}
+        properties = {"kind": StringAttr(str(kind)), "edge": StringAttr(str(edge)), "id": IntegerAttr(id, i64)}
         super().__init__(properties=properties)
 
     def verify_(self) -> None:

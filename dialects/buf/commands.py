@@ -6,11 +6,11 @@ from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseArrayBase,
     DictionaryAttr,
-    FlatSymbolRefAttr,
     FlatSymbolRefAttrConstr,
     IntegerAttr,
     LocationAttr,
     StringAttr,
+    SymbolRefAttr,
     i64,
 )
 from xdsl.ir import (
@@ -136,8 +136,8 @@ class DispatchOp(Command):
         flops: DenseArrayBase,
     ):
         properties: dict[str, Attribute | None] = {
-            "kernel": FlatSymbolRefAttr(kernel),
-            "access": ArrayAttr([StringAttr(access.value) for _, access in bindings]),
+            "kernel": SymbolRefAttr(kernel),
+            "access": ArrayAttr([StringAttr(str(access)) for _, access in bindings]),
             "grid": DenseArrayBase.from_list(i64, grid),
             "id": integer(id),
             "label": label,
@@ -185,7 +185,7 @@ class DispatchOp(Command):
         grid = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
         attributes = parser.parse_optional_attr_dict()
         properties = {key: attributes.pop(key) for key in ("id", "label", "nodes", "flops") if key in attributes}
-        properties["kernel"] = FlatSymbolRefAttr(kernel)
+        properties["kernel"] = SymbolRefAttr(kernel)
         properties["grid"] = DenseArrayBase.from_list(i64, grid)
         properties["access"] = ArrayAttr([StringAttr(access) for access, _ in bindings])
         return cls.create(operands=[view for _, view in bindings], properties=properties, attributes=attributes)

@@ -1,12 +1,12 @@
 """Buffers, and the ops that name bytes of them."""
 
 from xdsl.dialects.builtin import (
-    FlatSymbolRefAttr,
     FlatSymbolRefAttrConstr,
     FloatAttr,
     IntegerAttr,
     StringAttr,
     SymbolNameConstraint,
+    SymbolRefAttr,
     TensorType,
     i64,
 )
@@ -46,7 +46,7 @@ class BufferOp(IRDLOperation):
         properties: dict[str, Attribute | None] = {
             "sym_name": StringAttr(name),
             "size": integer(size),
-            "category": StringAttr(category.value),
+            "category": StringAttr(str(category)),
             "lifetime": StringAttr(lifetime) if lifetime else None,
         }
         super().__init__(properties=properties)
@@ -80,7 +80,7 @@ class Placed(IRDLOperation):
 
     def place(self, buffer: str, offset: int) -> None:
         """Moves the bytes to another buffer or offset."""
-        self.properties["buffer"] = FlatSymbolRefAttr(buffer)
+        self.properties["buffer"] = SymbolRefAttr(buffer)
         self.properties["offset"] = integer(offset)
 
 
@@ -93,7 +93,7 @@ class ViewOp(Placed):
     assembly_format = "$buffer `[` $offset `]` $label attr-dict `:` type($result)"
 
     def __init__(self, buffer: str, offset: int, label: str, type: TensorType):
-        properties = {"buffer": FlatSymbolRefAttr(buffer), "offset": integer(offset), "label": StringAttr(label)}
+        properties = {"buffer": SymbolRefAttr(buffer), "offset": integer(offset), "label": StringAttr(label)}
         super().__init__(properties=properties, result_types=[ViewType(type)])
 
 
@@ -111,7 +111,7 @@ class WeightOp(Placed):
         self, buffer: str, offset: int, source: WeightRefAttr, type: TensorType, whole: TensorType, source_offset: int
     ):
         properties = {
-            "buffer": FlatSymbolRefAttr(buffer),
+            "buffer": SymbolRefAttr(buffer),
             "offset": integer(offset),
             "source": source,
             "source_offset": integer(source_offset),
@@ -131,7 +131,7 @@ class StateOp(Placed):
 
     def __init__(self, buffer: str, offset: int, label: str, start: WeightRefAttr | FloatAttr, type: TensorType):
         properties: dict[str, Attribute | None] = {
-            "buffer": FlatSymbolRefAttr(buffer),
+            "buffer": SymbolRefAttr(buffer),
             "offset": integer(offset),
             "label": StringAttr(label),
             "start": start,
@@ -148,7 +148,7 @@ class DerivedOp(Placed):
     assembly_format = "$buffer `[` $offset `]` $label attr-dict `:` type($result)"
 
     def __init__(self, buffer: str, offset: int, label: str, type: TensorType):
-        properties = {"buffer": FlatSymbolRefAttr(buffer), "offset": integer(offset), "label": StringAttr(label)}
+        properties = {"buffer": SymbolRefAttr(buffer), "offset": integer(offset), "label": StringAttr(label)}
         super().__init__(properties=properties, result_types=[ViewType(type)])
 
 

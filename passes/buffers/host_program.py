@@ -218,7 +218,7 @@ class HostProgram:
         owner = value.owner
         if not isinstance(owner, flow.DispatchOp):
             return False
-        position = list(owner.outputs).index(value)
+        position = [result is value for result in owner.outputs].index(True)
         return owner.tied_operands[position] == flow.NOT_TIED
 
     def _result_name(self, value: SSAValue) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, FlatSymbolRefAttr, ModuleOp, StringAttr, i64
+from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, DictionaryAttr, ModuleOp, StringAttr, SymbolRefAttr, i64
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
@@ -114,7 +114,7 @@ def _states(func: FuncOp) -> dict[SSAValue, str]:
     return {arg: name for arg, name in zip(func.body.block.args, names, strict=True) if name}
 
 
-def _state_names(attributes: ArrayAttr | None, count: int) -> list[str]:
+def _state_names(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[str]:
     if attributes is None:
         return [""] * count
     notes = (entry.data.get("tst.state") for entry in attributes)
@@ -174,7 +174,7 @@ def _tie(op: DispatchOp, kernels: dict[str, KernelOp], tied: list[int]) -> None:
         assert block is not None
         block.insert_op_after(copy, original)
         kernels[name] = copy
-    op.properties["kernel"] = FlatSymbolRefAttr(name)
+    op.properties["kernel"] = SymbolRefAttr(name)
     op.properties["tied"] = attribute
 
 

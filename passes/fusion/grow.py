@@ -62,7 +62,7 @@ class Grower:
         if consumer.host:
             return None
         owners = [root.owner for root in partition.operands(consumer.ops)]
-        groups = [partition.group_of[owner] for owner in owners if owner in partition.group_of]
+        groups = [partition.group_of[op] for op in owners if isinstance(op, Operation) and op in partition.group_of]
         groups = [g for g in groups if id(g) not in tried and not g.host]
         return max(groups, key=lambda group: partition.position[group.ops[-1]], default=None)
 

@@ -69,7 +69,7 @@ def anchor_kind(op: Operation) -> KernelKind | None:
 
 def kernel_form(ops: Sequence[Operation], results: Sequence[SSAValue]) -> KernelForm | Refusal:
     """The form of a kernel with these ops, in order, that yields these values; or why there is none."""
-    anchors = tuple(op for op in ops if anchor_kind(op) is not None)
+    anchors = [op for op in ops if anchor_kind(op) is not None]
     if not anchors:
         return _map_form(results)
     kinds = {anchor_kind(op) for op in anchors}
@@ -91,7 +91,7 @@ def _map_form(results: Sequence[SSAValue]) -> KernelForm | Refusal:
 def _anchored_form(anchor: Operation, ops: Sequence[Operation], results: Sequence[SSAValue]) -> KernelForm | Refusal:
     kind = anchor_kind(anchor)
     assert kind is not None
-    space = {value: dimensions(shape_of(value)) for value in anchor.results}
+    space: dict[SSAValue, Space] = {value: dimensions(shape_of(value)) for value in anchor.results}
     for op in ops:
         behind = [value for value in op.operands if value in space]
         if op is anchor or not behind:

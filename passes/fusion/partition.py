@@ -104,7 +104,7 @@ class Partition:
         owner = value.owner
         if owner in inside:  # pyright: ignore[reportOperatorIssue]
             return False
-        if self.is_inline(owner) and is_view(owner):
+        if isinstance(owner, Operation) and self.is_inline(owner) and is_view(owner):
             return self.is_memory(owner.operands[0], inside)
         return not self.is_inline(owner)
 

@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
+from tstorch.dialects.prim.types import ints
 from tstorch.locations import FORWARD
 
 
@@ -25,7 +26,7 @@ def plain(attribute: Attribute) -> Any:
         case ArrayAttr(data=items):
             return [plain(item) for item in items]
         case DenseArrayBase():
-            return list(attribute.get_values())
+            return list(ints(attribute))
         case IntegerAttr() | FloatAttr():
             return attribute.value.data
         case StringAttr(data=text):
