@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import (
     DenseArrayBase,
     DictionaryAttr,
     FunctionType,
+    LocationAttr,
     ModuleOp,
     StringAttr,
     TensorType,
@@ -24,6 +25,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.prim.elementwise import CompareOp, ConvertOp, MaximumOp, MinimumOp
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
+from tstorch.dialects.prim.reduction import ArgReduceOp
 from tstorch.dialects.prim.shape import ReshapeOp, SliceOp
 from tstorch.dialects.prim.types import dtype_of, tensor, ui8, ui32
 from tstorch.dialects.prim.values import ValuesAttr
@@ -31,6 +33,7 @@ from tstorch.dialects.prim.weight import WeightOp
 from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
+from tstorch.passes.convert.arg_reduce import expand_arg_reduce
 from tstorch.passes.convert.integer_ranges import HOST, WORD, Range, is_wide, ranges_of
 from tstorch.remarks import RemarkSink
 
@@ -167,6 +170,8 @@ def _narrow(block: Block, given: Mapping[SSAValue, Range], remarks: RemarkSink) 
             _narrow(region.block, {arg: ranges[value] for arg, value in passed if value in ranges}, remarks)
         if isinstance(op, WeightOp):
             _narrow_weight(op)
+        elif isinstance(op, ArgReduceOp):
+            _replace(op, expand_arg_reduce(op), op.location)
         elif any(is_wide(result) for result in op.results):
             _narrow_op(op, remarks)
     for arg in block.args:
@@ -230,13 +235,18 @@ def _stored_as(op: WeightOp, type: TensorType) -> SSAValue:
 
 
 def _replace_weight(op: WeightOp, new: list[Operation]) -> None:
+    users = [use.operation for use in op.result.uses]
+    _replace(op, new, users[0].location if users else op.location)
+
+
+def _replace(op: Operation, new: Sequence[Operation], location: LocationAttr) -> None:
+    """Puts ops in the place of one; the last one's result stands for its own."""
     block = op.parent
     assert block is not None
-    users = [use.operation for use in op.result.uses]
     for each in new:
-        each.location = users[0].location if users else op.location
+        each.location = location
         block.insert_op_before(each, op)
-    op.result.replace_all_uses_with(new[-1].results[0])
+    op.results[0].replace_all_uses_with(new[-1].results[0])
     op.detach()
     op.erase()
 

@@ -90,3 +90,18 @@ func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
   %0 = prim.exp %x : tensor<4xf32> loc("/exp")
   func.return %0 : tensor<4xf32>
 }
+
+// -----
+
+// Tests that the position of the largest element is found in 32 bits, by two reductions that one kernel can hold.
+// CHECK-LABEL: func.func @arg_max
+// CHECK-SAME:  -> (tensor<4xi32> {tst.dtype = "int64"})
+// CHECK:       prim.reduce max %x, dimensions = [1] {{.*}} loc("/argmax")
+// CHECK:       prim.is_nan %x
+// CHECK:       prim.iota dimension = 1 : tensor<4x8xi32>
+// CHECK:       %[[R:.*]] = prim.reduce min %{{.*}}, dimensions = [1] : tensor<4x8xi32> -> tensor<4xi32> loc("/argmax")
+// CHECK-NEXT:  return %[[R]]
+func.func @arg_max(%x: tensor<4x8xf32>) -> tensor<4xi64> {
+  %0 = prim.arg_reduce max %x, dimension = 1 : tensor<4x8xf32> -> tensor<4xi64> loc("/argmax")
+  func.return %0 : tensor<4xi64>
+}
