@@ -7,7 +7,7 @@ import pytest
 
 from tstorch.runtime.client import Worker
 from tstorch.runtime.faults import InjectedFault
-from tstorch.runtime.profiler import PARTS, Samples, profile, summarise
+from tstorch.runtime.profiler import PARTS, Clocking, Samples, profile, summarise
 
 X = np.ones((4, 25), np.float32)
 FACTS = {
@@ -31,7 +31,7 @@ def light(gpu, whole, wait=50_000.0):
 def test_parts_are_means_over_the_light_runs_and_sum_to_the_whole():
     samples = Samples(light=[light(30e3, 200e3), light(50e3, 260e3)], launch=[40e3, 60e3], plain=[1, 2])
     samples.detailed = [[20e3, 30e3], [22e3, 28e3]]
-    result = summarise(samples, FACTS, "run", tiny=4e3, clocked=True)
+    result = summarise(samples, FACTS, "run", Clocking(True, tiny=4e3))
     parts = result["parts_us"]
     assert set(parts) == set(PARTS)
     assert parts["gpu"] == 40.0
@@ -43,26 +43,49 @@ def test_parts_are_means_over_the_light_runs_and_sum_to_the_whole():
 
 def test_dispatches_share_the_gpus_time_and_the_agreement_uses_tiny_kernels():
     samples = Samples(light=[light(40e3, 200e3)], launch=[40e3], plain=[1], detailed=[[20e3, 30e3], [22e3, 28e3]])
-    result = summarise(samples, FACTS, "run", tiny=4e3, clocked=True)
+    result = summarise(samples, FACTS, "run", Clocking(True, tiny=4e3))
     assert [d["id"] for d in result["dispatches"]] == [3, 7]
     assert [d["us"] for d in result["dispatches"]] == pytest.approx([16.0, 24.0])
     assert result["timing"]["probe_us"] == pytest.approx(5.0)
     assert result["timing"]["raw_sum_us"] == pytest.approx(50.0)
-    assert result["timing"]["agreement"] == pytest.approx(100 * (50 - 2 * 4) / 40)
+    assert result["timing"]["agreement"] == pytest.approx(100 * (50 - 4) / 40)  # the first bears none
     assert result["residual_us"] == pytest.approx(0.0)
 
 
 def test_parts_that_miss_time_leave_a_residual_instead_of_a_negative_probe():
     samples = Samples(light=[light(60e3, 200e3)], launch=[40e3], plain=[1], detailed=[[20e3, 30e3]])
-    result = summarise(samples, FACTS, "run", tiny=0.0, clocked=True)
+    result = summarise(samples, FACTS, "run", Clocking(True))
     assert result["timing"]["probe_us"] == 0.0
     assert result["residual_us"] == pytest.approx(10.0)
+
+
+def test_on_shared_cores_the_dispatches_are_scaled_and_nothing_is_left():
+    samples = Samples(light=[light(40e3, 200e3)], launch=[40e3], plain=[1], detailed=[[20e3, 130e3], [22e3, 128e3]])
+    result = summarise(samples, FACTS, "run", Clocking(True, True, tiny=28e3, floor=5e3))
+    assert [d["us"] for d in result["dispatches"]] == pytest.approx([40 * 20 / 120, 40 * 100 / 120])
+    assert result["timing"]["probe_us"] == pytest.approx(28.0)
+    assert result["timing"]["scale"] == pytest.approx(40 / 120)
+    assert result["residual_us"] == pytest.approx(0.0)
+
+
+def test_dispatches_without_a_whole_to_share_have_no_time():
+    samples = Samples(launch=[40e3], plain=[1], detailed=[[20e3, 30e3]])
+    assert summarise(samples, FACTS, "run", Clocking(True))["dispatches"] == []
+
+
+def test_the_order_of_a_round_turns_with_each():
+    worker = FakeWorker([100.0])
+    kinds = []
+    measure = worker.measure
+    worker.measure = lambda *a, kind="plain", **k: (kinds.append(kind), measure(*a, kind=kind, **k))[1]
+    profile(worker, {}, iterations=2, warmup=0)
+    assert kinds[-6:] == ["detailed", "light", "plain", "plain", "light", "detailed"]
 
 
 def test_without_a_clock_the_host_times_and_says_so():
     facts = FACTS | {"clock": {"quality": "untimed", "quantum_ns": 0.0, "period_ns": 0.0}}
     samples = Samples(light=[light(0.0, 400e3, wait=150e3)], launch=[50e3], plain=[1], detailed=[[90e3, 110e3]])
-    result = summarise(samples, facts, "run", tiny=0.0, clocked=False)
+    result = summarise(samples, facts, "run", Clocking(False))
     assert (result["timing"]["quality"], result["timing"]["clock"]) == ("host", "untimed")
     assert result["timing"]["agreement"] is None
     assert result["parts_us"]["gpu"] == pytest.approx(100.0)  # waited, less the wait for nothing
@@ -95,6 +118,9 @@ class FakeWorker:
         timed = {"valid": self.valid, "gpu": 40.0, "dispatches": [[0, 30.0], [1, 20.0]]}
         spans = {"upload": 1, "encode": 2, "submit": 3, "wait": 600, "readback": 4}
         return SimpleNamespace(whole_ns=1000, handoff_ns=10, spans=spans, timed=None if kind == "plain" else timed)
+
+    def tiny(self):
+        return 100.0, 20.0
 
     def measure_stepwise(self, inputs, entry="run"):
         self.runs += 1

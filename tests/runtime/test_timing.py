@@ -10,6 +10,8 @@ from tstorch.runtime.timing import (
     durations_ns,
     is_valid,
     judge_clock,
+    quiet,
+    scale_parts,
     subtract_probe,
     summary,
 )
@@ -76,11 +78,43 @@ def test_parts_sum_to_the_whole_and_none_is_negative(raw, share):
     assert all(0 <= part <= before for part, before in zip(parts, raw, strict=True))
 
 
-def test_agreement_uses_the_other_constant():
-    assert agreement([10.0, 20.0], 25.0, 2.5) == pytest.approx(100.0)
-    assert agreement([10.0, 20.0], 25.0, 0.0) == pytest.approx(120.0)
-    assert agreement([10.0, 20.0], 25.0, -1.0) == pytest.approx(120.0)
-    assert agreement([], 0.0, 1.0) is None
+def test_agreement_uses_the_other_constant_which_the_first_does_not_bear():
+    assert agreement(30.0, 25.0, 3, 2.5) == pytest.approx(100.0)
+    assert agreement(30.0, 25.0, 3, 0.0) == pytest.approx(120.0)
+    assert agreement(30.0, 25.0, 3, -1.0) == pytest.approx(120.0)
+    assert agreement(0.0, 0.0, 0, 1.0) is None
+
+
+def test_on_shared_cores_parts_are_shortened_then_scaled():
+    factor, parts = scale_parts([10.0, 35.0, 65.0], 120.0, tiny=25.0, floor=5.0)
+    assert factor == pytest.approx(2.0)  # 10 + 10 + 40 share 120
+    assert parts == pytest.approx([20.0, 20.0, 80.0])
+
+
+def test_on_shared_cores_no_part_is_shorter_than_a_kernel_that_does_nothing():
+    _, parts = scale_parts([50.0, 20.0, 3.0], 58.0, tiny=25.0, floor=5.0)
+    assert parts == pytest.approx([50.0, 5.0, 3.0])  # and none is longer than it was measured
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=1, max_size=50), st.floats(1, 1e6), st.floats(-10, 100), st.floats(0.5, 50))
+def test_scaled_parts_sum_to_the_whole_and_none_vanishes(raw, whole, tiny, floor):
+    factor, parts = scale_parts(raw, whole, tiny, floor)
+    assert sum(parts) == pytest.approx(whole)
+    assert min(parts) > 0
+    assert factor > 0
+
+
+def test_a_noisy_core_does_not_change_who_is_slow():
+    """Ten runs of two kernels, true times 100 and 300; in three of them something else ran for 1000 during the first."""
+    columns = [[100.0] * 7 + [1100.0] * 3, [300.0] * 10]
+    _, parts = scale_parts([quiet(column) for column in columns], 440.0, 0.0, 1.0)
+    assert parts == pytest.approx([110.0, 330.0])
+
+
+def test_quiet_is_the_lower_quartile():
+    assert quiet([5.0, 1.0, 4.0, 2.0, 3.0]) == 2.0
+    assert quiet([7.0]) == 7.0
+    assert quiet([]) == 0.0
 
 
 def test_drift_is_the_worse_of_both_sides():

@@ -128,6 +128,11 @@ class Worker:
         """One reading of an instrument in nanoseconds: warm (seconds), sentinel, launch, tiny."""
         return self._request({"request": "instrument", "name": name, **options}, {})[0]["ns"]
 
+    def tiny(self) -> tuple[float, float]:
+        """What timing adds to a kernel that does nothing, and what that kernel takes in a chain; nanoseconds."""
+        reply, _ = self._request({"request": "instrument", "name": "tiny"}, {})
+        return reply["ns"], reply["alone_ns"]
+
     def ceilings(self, cache: str | Path | None = None) -> dict[str, Any]:
         """copy_gb_s and fma_gflop_s of this adapter, measured once and kept in `cache` (the user's by default)."""
         header = {"request": "instrument", "name": "ceilings", "cache": str(cache) if cache else None}

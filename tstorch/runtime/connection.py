@@ -52,7 +52,7 @@ class LocalConnection:
         received = time.perf_counter_ns()
         reply, results = self._service.handle(header, arrays, progress)
         times = {"received_ns": received, "replied_ns": time.perf_counter_ns(), "import_ms": self._import_ms}
-        return {**reply, **times}, dict(results)
+        return {**times, **reply}, dict(results)
 
     def close(self) -> None:
         """Nothing runs on."""

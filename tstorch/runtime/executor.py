@@ -41,11 +41,14 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one run gave: outputs by name, host nanoseconds by part, and timestamps where it had some."""
+    """What one run gave: outputs by name, host nanoseconds by part, and timestamps where it had some; and when it began
+    and ended, by time.perf_counter_ns."""
 
     outputs: dict[str, np.ndarray]
     spans: dict[str, int]
     timed: Timed | None
+    begin_ns: int
+    end_ns: int
 
 
 class Executor:
@@ -150,9 +153,10 @@ class Executor:
         kind: Kind = "plain",
     ) -> Sample:
         """Runs one entry on `inputs`. Raises RunError for wrong inputs, and for whatever the GPU reports."""
+        begin = time.perf_counter_ns()
         watch, faults = Watch(), self.recorder.faults
-        plan = self.plan(entry, kind, outputs)
         with watch.span("upload"):
+            plan = self.plan(entry, kind, outputs)
             faults.at("upload")
             self._upload(plan, inputs)
         faults.at("between")
@@ -162,7 +166,7 @@ class Executor:
         with watch.span("readback"):
             faults.at("readback")
             results = self._read(plan, maps)
-        return Sample(results, watch.spans, timed)
+        return Sample(results, watch.spans, timed, begin, time.perf_counter_ns())
 
     def run_stepwise(self, inputs: Mapping[str, np.ndarray], entry: str = "run") -> list[tuple[int, int]]:
         """Runs one entry a dispatch at a time: (dispatch id, wall nanoseconds) each, for GPUs without a clock."""

@@ -2,6 +2,7 @@
 
 import time
 from importlib.resources import files
+from statistics import median
 
 import numpy as np
 
@@ -9,10 +10,12 @@ from tstorch.diagnostics import RunError
 from tstorch.runtime.device import Buffer, Device, Dispatch
 from tstorch.runtime.plan import Copy, Pair, Pass, Plan, Stamp
 from tstorch.runtime.recorder import Recorder, Timed, Watch
-from tstorch.runtime.timing import Quality, judge_clock
+from tstorch.runtime.timing import Quality, judge_clock, quiet
+from tstorch.runtime.transfer import Slot, Staging
 
 _LOOPS_TO_COUNT = 70_000  # more than the 65,535 after which Mesa before 23 ends an invocation's loops
 _TINY_CHAIN = 32
+_TINY_REPEATS = 16
 _CLOCK_TESTS = 5
 
 
@@ -43,6 +46,7 @@ class Instruments:
         self._recorder, self._device = recorder, recorder.device
         self._sentinel: Probe | None = None
         self._tiny: Probe | None = None
+        self._transfers: tuple[Staging, Buffer] | None = None
         self._launch = _empty_light_run(self._device.has_encoder_timestamps)
         self.best_sentinel_ns = float("inf")
 
@@ -65,14 +69,27 @@ class Instruments:
         return self.best_sentinel_ns
 
     def launch(self) -> tuple[int, float]:
-        """A light run of nothing: nanoseconds that the host waited, and those that its timestamps account for."""
+        """A light run of nothing, with a word mapped each way as inputs and outputs are: nanoseconds that the host
+        waited, and those that its timestamps account for."""
+        staging, readback = self._empty_transfers()
+        staging.open()
+        staging.close()
         watch = Watch()
-        timed = self._recorder.run(self._launch, watch)
+        timed = self._recorder.run(self._launch, watch, [readback], staging.reopen)
+        self._device.mapped(readback)
+        self._device.unmap(readback)
         accounted = sum(sum(timed.nanoseconds(pair.what)) for pair in timed.pairs) if timed and timed.valid else 0.0
         return watch.spans["wait"], accounted
 
-    def tiny_probe_ns(self) -> float:
-        """What timing each dispatch adds, by a chain of kernels that do nothing; nanoseconds for each one timed."""
+    def _empty_transfers(self) -> tuple[Staging, Buffer]:
+        if self._transfers is None:
+            staging, readback = (self._device.buffer("launch", 4, category) for category in ("staging", "readback"))
+            self._transfers = Staging(self._device, {"launch": Slot(staging, 0, 4)}), readback
+        return self._transfers
+
+    def tiny_ns(self) -> tuple[float, float]:
+        """What timing adds to each dispatch after a run's first, by a chain of kernels that do nothing, and what one of
+        them takes in a chain without it; nanoseconds."""
         tiny = self._tiny_probe()
         chain = (tiny.dispatch,) * _TINY_CHAIN
         whole = Plan((Pass(chain, 0, 1),), (Pair("gpu"),))
@@ -81,12 +98,14 @@ class Instruments:
             tuple(Pair("dispatch", i) for i in range(_TINY_CHAIN)),
         )
         wholes, sums = [], []
-        for _ in range(10):
+        for _ in range(_TINY_REPEATS):
             light, detailed = self._recorder.run(whole, Watch()), self._recorder.run(apart, Watch())
             if light and detailed and light.valid and detailed.valid:
                 wholes.append(light.nanoseconds("gpu")[0])
                 sums.append(sum(detailed.nanoseconds("dispatch")))
-        return max(0.0, float(np.median(sums) - np.median(wholes)) / _TINY_CHAIN) if sums else 0.0
+        typical = quiet if self._device.info.device_class == "cpu" else median
+        whole_ns, sum_ns = (typical(found) if found else 0.0 for found in (wholes, sums))
+        return max(0.0, sum_ns - whole_ns) / (_TINY_CHAIN - 1), whole_ns / _TINY_CHAIN
 
     def judge_clock(self) -> Quality:
         """The self-test of the timestamps: several short timed runs of a kernel that takes long enough to be seen."""

@@ -7,12 +7,12 @@ otherwise.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, Protocol
 
 import numpy as np
 
-from tstorch.runtime.timing import agreement, drift, subtract_probe, summary
+from tstorch.runtime.timing import agreement, drift, quiet, scale_parts, subtract_probe, summary
 from tstorch.runtime.wire import Kind
 
 SCHEMA = "tstorch-profile/1"
@@ -45,6 +45,10 @@ class Measurable(Protocol):
 
     def instrument(self, name: str, **options: Any) -> float:
         """One reading, in nanoseconds."""
+        ...
+
+    def tiny(self) -> tuple[float, float]:
+        """What timing adds to a kernel that does nothing, and what such a kernel takes untimed, in nanoseconds."""
         ...
 
     def facts(self) -> dict[str, Any]:
@@ -87,12 +91,24 @@ def profile(
     return _Profiler(worker, dict(inputs), entry, progress or (lambda *_: None)).profile(iterations, warmup, seconds)
 
 
+@dataclass(frozen=True)
+class Clocking:
+    """How dispatches are timed: by the GPU's clock or by the host's, on cores shared with all else or not; and what the
+    GPU's clock costs a kernel that does nothing (`tiny`) and that kernel itself (`floor`), in nanoseconds."""
+
+    clocked: bool
+    shared_cores: bool = False
+    tiny: float = 0.0
+    floor: float = 0.0
+
+
 @dataclass
 class _Profiler:
     worker: Measurable
     inputs: dict[str, np.ndarray]
     entry: str
     progress: Progress
+    rounds: int = 0
 
     def profile(self, iterations: int | None, warmup: int, seconds: float) -> dict[str, Any]:
         first = self.plain()
@@ -104,10 +120,11 @@ class _Profiler:
         time.sleep(_IDLE_SECONDS[device_class])
         idle = self.plain()
         best = self.worker.instrument("warm", seconds=_WARM_SECONDS[device_class])
-        tiny = self.worker.instrument("tiny") if self.clocked else 0.0
+        tiny, floor = self.worker.tiny() if self.clocked else (0.0, 0.0)
         self.round()  # each kind's own first encoding and compilation
         samples, stable = self.collect(iterations, seconds, best, guarded=device_class != "cpu")
-        result = summarise(samples, self.facts, self.entry, tiny, self.clocked)
+        clocking = Clocking(self.clocked, device_class == "cpu", tiny, floor)
+        result = summarise(samples, self.facts, self.entry, clocking)
         result["timing"] |= {"idle_run_ms": idle / 1e6, "stable": stable, "sentinel_us": best / 1e3}
         facts = self.worker.facts()
         result |= {key: facts[key] for key in ("memory", "submitted", "loop_cap", "fingerprint")}
@@ -154,19 +171,31 @@ class _Profiler:
         return samples
 
     def round(self) -> Samples:
-        """One run of each kind, and one reading of the launch beside them."""
-        samples = Samples(plain=[self.plain()])
+        """One run of each kind, and a reading of the launch beside the light one; every other round back to front, so
+        that no kind always comes first after another."""
+        samples = Samples()
+        kinds = (self.plain_run, self.light_run, self.detailed_run)
+        self.rounds += 1
+        for take in kinds if self.rounds % 2 else reversed(kinds):
+            take(samples)
+        return samples
+
+    def plain_run(self, samples: Samples) -> None:
+        samples.plain.append(self.plain())
+
+    def light_run(self, samples: Samples) -> None:
         light = self.worker.measure(self.inputs, self.entry, kind="light")
         samples.launch.append(self.worker.instrument("launch"))
         if parts := light_parts(light, self.clocked):
             samples.light.append(parts)
         else:
             samples.invalid += 1
+
+    def detailed_run(self, samples: Samples) -> None:
         if (parts := self.dispatches()) is not None:
             samples.detailed.append(parts)
         else:
             samples.invalid += 1
-        return samples
 
     def plain(self) -> int:
         return self.worker.measure(self.inputs, self.entry).whole_ns
@@ -198,17 +227,13 @@ def light_parts(run: Any, clocked: bool) -> dict[str, float] | None:
     }
 
 
-def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, tiny: float, clocked: bool) -> dict[str, Any]:
+def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, clocking: Clocking) -> dict[str, Any]:
     """The statistics of raw samples: means that add up, medians and spread beside them."""
-    parts = mean_parts(samples, clocked)
+    parts = mean_parts(samples, clocking.clocked)
     raw = [fmean(column) for column in zip(*samples.detailed, strict=True)] if samples.detailed else []
-    if not clocked:  # each was submitted alone: the launch is in every one of them
-        launch = fmean(samples.launch)
-        raw = [max(wall - launch, 0.0) for wall in raw]
-    probe, corrected = subtract_probe(raw, parts["gpu"])
-    ids = facts["dispatches"].get(entry, []) if raw else []
-    columns = list(zip(*samples.detailed, strict=True))
-    found = agreement(raw, parts["gpu"], tiny) if clocked else None
+    timing, corrected = _split(samples, parts, clocking)
+    columns = list(zip(*samples.detailed, strict=True)) if samples.light else []  # no whole, nothing to share out
+    ids = facts["dispatches"].get(entry, []) if columns else []
     return {
         "schema": SCHEMA,
         "entry": entry,
@@ -216,20 +241,18 @@ def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, tiny: floa
         "parts_us": {part: parts[part] / 1e3 for part in PARTS},
         "parts_median_us": medians(samples, parts),
         "timing": {
-            "quality": _quality(samples, facts["clock"]["quality"], clocked),
+            "quality": _quality(samples, facts["clock"]["quality"], clocking.clocked),
             "clock": facts["clock"]["quality"],
             "quantum_ns": facts["clock"]["quantum_ns"],
             "period_ns": facts["clock"]["period_ns"],
-            "probe_us": probe / 1e3,
-            "tiny_probe_us": tiny / 1e3,
+            **timing,
             "raw_sum_us": sum(raw) / 1e3,
-            "agreement": found,
             "sentinel_drift": max(samples.drifts, default=0.0),
             "invalid_runs": samples.invalid,
         },
         "dispatches": [
-            {"id": ident, "us": us / 1e3, "raw_us": mean / 1e3} | _spread(column, probe)
-            for ident, us, mean, column in zip(ids, corrected, raw, columns, strict=True)
+            {"id": ident, "us": us / 1e3, "raw_us": mean / 1e3} | _spread(column)
+            for ident, us, mean, column in zip(ids, corrected, raw if columns else (), columns, strict=True)
         ],
         "residual_us": (parts["gpu"] - sum(corrected)) / 1e3,
         "samples": {
@@ -240,6 +263,39 @@ def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, tiny: floa
             "sentinel_drift": samples.drifts,
         },
     }
+
+
+def _split(
+    samples: Samples, parts: Mapping[str, float], clocking: Clocking
+) -> tuple[dict[str, float | None], list[float]]:
+    """The mean GPU time of the light runs over the dispatches (nanoseconds), with the law's figures and its evidence.
+
+    docs/profile.md has the law: a constant on a GPU with cores of its own, a factor on shared ones.
+    """
+    typical = quiet if clocking.shared_cores else fmean
+    raw = [typical(column) for column in zip(*samples.detailed, strict=True)] if samples.light else []
+    if not clocking.clocked:  # each was submitted alone: the launch is in every one of them
+        raw = [max(wall - typical(samples.launch), 0.0) for wall in raw]
+    constant, factor = max(clocking.tiny, 0.0), 1.0
+    if clocking.shared_cores:
+        factor, corrected = scale_parts(raw, parts["gpu"], constant, clocking.floor)
+    else:
+        constant, corrected = subtract_probe(raw, parts["gpu"])
+    return {
+        "probe_us": constant / 1e3,
+        "scale": factor,
+        "tiny_probe_us": clocking.tiny / 1e3,
+        "agreement": _agreement(samples, clocking) if clocking.clocked else None,
+    }, corrected
+
+
+def _agreement(samples: Samples, clocking: Clocking) -> float | None:
+    """Of typical runs: one that was interrupted says nothing about the clock."""
+    if not (samples.detailed and samples.light):
+        return None
+    typical = quiet if clocking.shared_cores else median
+    raw = typical([sum(run) for run in samples.detailed])
+    return agreement(raw, typical([run["gpu"] for run in samples.light]), len(samples.detailed[0]), clocking.tiny)
 
 
 def mean_parts(samples: Samples, clocked: bool) -> dict[str, float]:
@@ -269,6 +325,6 @@ def _quality(samples: Samples, clock: str, clocked: bool) -> str:
     return clock if samples.light and samples.detailed else "invalid"
 
 
-def _spread(column: Sequence[float], probe: float) -> dict[str, float]:
+def _spread(column: Sequence[float]) -> dict[str, float]:
     found = summary(column)
-    return {"median_us": max(found["median"] - probe, 0.0) / 1e3, "mad_us": found["mad"] / 1e3}
+    return {"median_us": found["median"] / 1e3, "mad_us": found["mad"] / 1e3}

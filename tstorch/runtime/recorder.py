@@ -92,6 +92,12 @@ class Timestamps:
                 encoder.resolve(queries, used, self._resolved, 8 * MAX_QUERIES * i)
         encoder.copy(self._resolved, 0, self.buffer, 0, 8 * count)
 
+    def read(self, count: int) -> list[int]:
+        """The first `count` timestamps of the run that was waited for."""
+        ticks = np.frombuffer(self._device.mapped(self.buffer), np.uint64)[:count].tolist()
+        self._device.unmap(self.buffer)
+        return ticks
+
     def free(self) -> None:
         """Gives the buffers back."""
         self._device.free(self._resolved)
@@ -130,7 +136,7 @@ class Recorder:
             faults.at("submit")
             self.device.submit(command_buffer)
         self._count(plan, model)
-        submitted_at = time.perf_counter_ns()
+        submitted_at, ticks = time.perf_counter_ns(), None
         with watch.span("wait"):  # asking for the mappings takes time that the GPU's work hides
             for buffer in (*maps, *([timestamps.buffer] if timestamps else ())):
                 self.device.request_map(buffer)
@@ -138,9 +144,11 @@ class Recorder:
                 submitted()
             faults.at("wait")
             self.device.wait()
-        if errors := self.device.errors.text():
-            raise RunError(f"the GPU reported an error during the run: {errors}")
-        return self._timed(plan, timestamps, watch, submitted_at) if timestamps else None
+            if errors := self.device.errors.text():
+                raise RunError(f"the GPU reported an error during the run: {errors}")
+            if timestamps:
+                ticks = timestamps.read(2 * len(plan.pairs))
+        return None if ticks is None else self._timed(plan, ticks, watch, submitted_at)
 
     def run_stepwise(self, plan: Plan) -> list[tuple[int, int]]:
         """Runs a plan one dispatch per submission: (dispatch id, wall nanoseconds) each. For GPUs without a clock."""
@@ -206,10 +214,9 @@ class Recorder:
             self._timestamps = Timestamps(self.device, queries)
         return self._timestamps
 
-    def _timed(self, plan: Plan, timestamps: Timestamps, watch: Watch, submitted_at: int) -> Timed:
-        view = self.device.mapped(timestamps.buffer)
-        ticks = [int(tick) for tick in np.frombuffer(view, np.uint64)[: 2 * len(plan.pairs)]]
-        self.device.unmap(timestamps.buffer)
+    def _timed(self, plan: Plan, ticks: list[int], watch: Watch, submitted_at: int) -> Timed:
+        """What the ticks say. A driver that runs on the CPU starts within the submission: what of it was already the
+        GPU's work is no part of `submit`."""
         if self.device.has_host_clock and is_valid(ticks):
             early = submitted_at - ticks[0]
             early = early if 0 < early <= watch.spans["submit"] else 0

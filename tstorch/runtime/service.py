@@ -121,7 +121,8 @@ class Service:
                 wait, gpu = self._instruments.launch()
                 return {"ns": wait - gpu, "wait_ns": wait}, {}
             case "tiny":
-                return {"ns": self._instruments.tiny_probe_ns()}, {}
+                added, alone = self._instruments.tiny_ns()
+                return {"ns": added, "alone_ns": alone}, {}
             case "ceilings":
                 cache = header.get("cache")
                 return {"ceilings": measure_ceilings(self._recorder, Path(cache) if cache else None)}, {}
@@ -174,9 +175,11 @@ class Service:
 
 
 def _measured(sample: Sample) -> Header:
-    """A run's times as they travel: nanoseconds by part, and what the timestamps say."""
+    """A run's times as they travel: nanoseconds by part, and what the timestamps say; all before and after the run itself
+    is handing over."""
     timed = sample.timed
-    return {"spans": sample.spans, "timed": None if timed is None else _timed(timed)}
+    times = {"received_ns": sample.begin_ns, "replied_ns": sample.end_ns}
+    return {**times, "spans": sample.spans, "timed": None if timed is None else _timed(timed)}
 
 
 def _timed(timed: Timed) -> dict[str, Any]:

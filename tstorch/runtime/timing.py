@@ -64,11 +64,32 @@ def subtract_probe(raw: Sequence[float], whole: float) -> tuple[float, list[floa
     return constant, [max(part - constant, 0.0) for part in raw]
 
 
-def agreement(raw: Sequence[float], whole: float, tiny_probe: float) -> float | None:
-    """The parts' sum in percent of the whole, with the constant that tiny kernels gave: the evidence for the parts."""
+def scale_parts(raw: Sequence[float], whole: float, tiny: float, floor: float) -> tuple[float, list[float]]:
+    """A factor, and the parts as they share `whole` where noise and no constant is what tells kinds of run apart.
+
+    On a GPU that is this machine's CPU, runs differ by what else the cores did. Each part but the first, which waits
+    for nothing, is shortened by what timing adds to a kernel that does nothing (`tiny`), never below what such a kernel
+    takes untimed (`floor`); then all are scaled alike, so that they sum to `whole`.
+    """
+    shortened = [max(part - max(tiny, 0.0), min(part, floor)) if i else part for i, part in enumerate(raw)]
+    total = sum(shortened)
+    factor = whole / total if total > 0 else 1.0
+    return factor, [part * factor for part in shortened]
+
+
+def quiet(samples: Sequence[float]) -> float:
+    """The lower quartile: what a run takes when little else happens. Noise of shared cores only ever adds."""
+    return sorted(samples)[(len(samples) - 1) // 4] if samples else 0.0
+
+
+def agreement(raw: float, whole: float, parts: int, tiny_probe: float) -> float | None:
+    """The parts' sum in percent of the whole, with the constant that tiny kernels gave: the evidence for the parts.
+
+    `raw` is the sum of all `parts` raw times; each but the first bears the constant.
+    """
     if whole <= 0:
         return None
-    return 100.0 * (sum(raw) - len(raw) * max(tiny_probe, 0.0)) / whole
+    return 100.0 * (raw - max(parts - 1, 0) * max(tiny_probe, 0.0)) / whole
 
 
 def drift(best: float, before: float, after: float) -> float:

@@ -63,7 +63,7 @@ def _serve(options: argparse.Namespace, requests: io.FileIO, stream: io.FileIO) 
             # Every other failure is a bug of ours: it travels whole, and the session reports it as one.
             reply, results = {"bug": traceback.format_exc()}, {}
         times = {"received_ns": received, "replied_ns": time.perf_counter_ns()}
-        send(stream, {**reply, **times}, results)
+        send(stream, {**times, **reply}, results)
 
 
 if __name__ == "__main__":
