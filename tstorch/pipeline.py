@@ -23,10 +23,14 @@ from tstorch.verification import verify_module
 
 @dataclass(frozen=True)
 class Step:
-    """One pass of the pipeline. Without an optional one the program is slower, without another it is no program."""
+    """One pass of the pipeline. Without an optional one the program is slower, without another it is no program.
+
+    `switches` are boolean options of the pass that `--without` turns off by their names.
+    """
 
     spec: str
     optional: bool = False
+    switches: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,7 +72,11 @@ PHASES: tuple[Phase, ...] = (
             Step("legalize-types"),
         ),
     ),
-    Phase("fusion", Level.FLOW, (Step("form-dispatch-regions"), Step("tie-results", optional=True))),
+    Phase(
+        "fusion",
+        Level.FLOW,
+        (Step("form-dispatch-regions", switches=("epilogue",)), Step("tie-results", optional=True)),
+    ),
     Phase("schedule", Level.FLOW, (Step("select-schedule"),)),
     Phase(
         "loop",
@@ -134,7 +142,8 @@ def plan(
 ) -> list[str]:
     """The specs of the passes that lead from one level to another, plugins' and users' rules included.
 
-    `without` names optional passes, plugins' passes or text rules to leave out. Raises DiagnosticError for other names.
+    `without` names optional passes, plugins' passes, text rules or files of them to leave out. Raises DiagnosticError
+    for other names.
     `instead` gives specs that take the place of a pass.
     """
     extensions = extensions or Extensions()
@@ -143,7 +152,7 @@ def plan(
     for phase in PHASES:
         if start.order < phase.level.order <= stop.order:
             before, after = phase.hooks
-            steps = [spec for step in phase.steps for spec in _with_rules(step, rules, unwanted_rules)]
+            steps = [spec for step in phase.steps for spec in _specs(step, rules, unwanted_rules)]
             own = [chosen for spec in steps for chosen in instead.get(spec.partition("{")[0], [spec])]
             specs += [*extensions.hooked(before), *own, *extensions.hooked(after)]
     return [spec for spec in specs if spec.partition("{")[0] not in passes]
@@ -275,8 +284,10 @@ def _instance(spec: ArgSpec, extensions: Extensions | None) -> ModulePass:
         raise UsageError(f"pass {spec.name}: {error}") from None
 
 
-def _with_rules(step: Step, rules: Sequence[str], unwanted: Sequence[str]) -> list[str]:
+def _specs(step: Step, rules: Sequence[str], unwanted: Sequence[str]) -> list[str]:
     """A step's own spec. The user's rules come right before the built-in ones of their kind, so they win."""
+    if off := [f"{switch}=false" for switch in step.switches if switch in unwanted]:
+        return [f"{step.name}{{{' '.join(off)}}}"]
     if step.name != "apply-rules":
         return [step.spec]
     kind = step.spec.partition("{")[2].rstrip("}")

@@ -24,7 +24,8 @@ class FormDispatchRegionsPass(TSTorchPass):
     and pads become index arithmetic inside the kernels that read through them; reductions over the same rows share one
     kernel with what feeds and follows them. A `prim.composite` stays together under its label; more may join it. A
     reshape of what stands in memory is a view, a concatenation whose parts lie one behind the other is written by its
-    producers. With `fuse=false` each op is a kernel of its own.
+    producers. With `fuse=false` each op is a kernel of its own; with `epilogue=false` nothing joins a contraction from
+    behind but what a composite put there (F009).
 
     Declines, with a remark: a kernel needs one anchor (TST-F006) and one iteration space (TST-F003), no cycle through
     another kernel (F002), at most as many bindings as the target has (F004); work is not repeated (F001, F005); a
@@ -55,6 +56,7 @@ class FormDispatchRegionsPass(TSTorchPass):
     ensures = Level.FLOW
 
     fuse: bool = True
+    epilogue: bool = True
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         kernels = KernelTable(module)
@@ -65,7 +67,8 @@ class FormDispatchRegionsPass(TSTorchPass):
                 partition = Partition(func)
                 group_composites(partition, named, limit, remarks)
                 if self.fuse:
-                    Grower(partition, remarks, limit, quiet=func.sym_name.data == "init").run()
+                    quiet = func.sym_name.data == "init"
+                    Grower(partition, remarks, limit, quiet, self.epilogue).run()
                 _say_what_fused(partition, remarks)
                 remarks.elide(group_nodes(partition.ops), "dead: no result needs it")
                 Outliner(func, partition, kernels).run()

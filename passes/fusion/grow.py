@@ -7,7 +7,7 @@ from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.flow import KernelKind
-from tstorch.dialects.prim.base import ElementwiseOp
+from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp
 from tstorch.dialects.prim.shape import ConcatenateOp
 from tstorch.locations import fused_location, location_ids
 from tstorch.passes.fusion.kernel_form import TWO_ANCHORS, KernelForm, Refusal, anchor_kind, kernel_form, shape_of
@@ -32,6 +32,8 @@ class Grower:
     max_bindings: int
     quiet: bool = False
     """Says nothing of chances missed: what runs once is not worth a word."""
+    epilogue: bool = True
+    """Whether what follows a contraction joins its kernel. What a rule put there may grow in any case."""
 
     def run(self) -> None:
         """Merges groups until each op has tried all its producers, the latest first."""
@@ -77,6 +79,8 @@ class Grower:
         kept = self._kept(producer, consumer)
         if kept and not producer.anchored and _per_tile(consumer):
             return Refusal(KEPT, "its result has other users, which need it in memory")
+        if not self.epilogue and self._is_bare(producer, consumer):
+            return Refusal("TST-F009", "left out (--without epilogue)", suggest="a rule may outline them")
         closure = partition.closure(ops)
         results = partition.results(ops)
         form = kernel_form(closure, results)
@@ -120,6 +124,11 @@ class Grower:
         if sum(isinstance(op, ElementwiseOp) for op in producer.ops) > MAX_RECOMPUTED:
             return Refusal("TST-F005", f"it would be computed {factor} times an element")
         return None
+
+    def _is_bare(self, producer: Group, consumer: Group) -> bool:
+        """Whether the consumer takes what a contraction itself gives."""
+        given = [v for v in self.partition.results(producer.ops) if isinstance(v.owner, ContractionOp)]
+        return any(self._feeds(value, consumer) for value in given)
 
     def _kept(self, producer: Group, consumer: Group) -> list[SSAValue]:
         """The producer's results that stay in memory after joining."""

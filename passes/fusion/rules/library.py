@@ -21,11 +21,15 @@ def read_rules(path: Path, shown: str | None = None) -> list[Rule]:
 
 
 def library_rules(extensions: Extensions, without: Collection[str] = ()) -> list[Rule]:
-    """The rules of plugins, then the built-in ones, less those named."""
-    files = [*extensions.rules, *sorted(FOLDER.glob("*.rules"))]
+    """The rules of plugins, then the built-in ones, less those named: by their names, or their file's."""
+    files = [path for path in _files(extensions) if path.stem not in without]
     return [rule for path in files for rule in read_rules(path, path.name) if rule.name not in without]
 
 
 def library_rule_names(extensions: Extensions) -> list[str]:
-    """The names that `--without` may leave out."""
-    return [str(rule.name) for rule in library_rules(extensions)]
+    """The names that `--without` may leave out: of each file of rules, and of its rules."""
+    return [*(path.stem for path in _files(extensions)), *(str(rule.name) for rule in library_rules(extensions))]
+
+
+def _files(extensions: Extensions) -> list[Path]:
+    return [*extensions.rules, *sorted(FOLDER.glob("*.rules"))]
