@@ -6,14 +6,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from models import Builder
+from onnx import ModelProto, TensorProto
 from xdsl.universe import XDSL_UNIVERSE, Universe
 
+import tstorch
 from tstorch.diagnostics import DiagnosticError, UsageError
 from tstorch.levels import Level
 from tstorch.pipeline import hook_points, plan
 from tstorch.plugins import Extensions
 from tstorch.registry import pass_class
+from tstorch.session import Model
 from tstorch.testing import assert_documented, run
 from tstorch.tools import opt
 
@@ -45,6 +50,15 @@ def acme(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Extensions]:
         del sys.modules[name]
 
 
+def relu_product(columns: int) -> ModelProto:
+    """A relu ahead of a matrix product with so many columns."""
+    build = Builder(9)
+    x = build.node("Relu", "x", name="relu")
+    x = build.node("MatMul", x, build.weight("w", 48, columns), name="product")
+    shapes = {"x": (TensorProto.FLOAT, [8, 48])}, {x: (TensorProto.FLOAT, [8, columns])}
+    return build.model(*shapes)
+
+
 def fake(folder: Path, name: str, entry: str, module: str) -> None:
     """Writes a distribution with one entry point, as pip would leave it."""
     info = folder / f"{name}-0.1.dist-info"
@@ -71,6 +85,33 @@ def test_hooks_place_a_plugins_passes(acme: Extensions) -> None:
     with_plugin = plan(Level.ONNX, Level.PRIM, extensions=acme)
     assert with_plugin == [*plan(Level.ONNX, Level.PRIM), "acme-merge-negations"]
     assert plan(Level.ONNX, Level.PRIM, extensions=acme, without=["acme-merge-negations"]) == with_plugin[:-1]
+
+
+def declined(model: Model) -> list[str]:
+    """The ids of what built-in fusion declined."""
+    return [remark["id"] for remark in model.artifact.remarks if remark["kind"] == "missed"]
+
+
+@pytest.mark.gpu
+def test_a_plugins_rule_fuses_what_built_in_fusion_declines(acme: Extensions) -> None:
+    network, given = relu_product(16), {"x": np.linspace(-1, 1, 8 * 48, dtype=np.float32).reshape(8, 48)}
+    with tstorch.load(network, plugins=False) as apart:
+        assert declined(apart) == ["TST-F005"]
+        expected = apart.run(given)
+    with tstorch.load(network) as fused:
+        assert declined(fused) == []
+        report = fused.profile(given, iterations=1, warmup=0).report()
+        found = fused.run(given)
+    assert [row["label"] for row in report["dispatch_table"]] == ["acme relu + product"]
+    assert report["fusion"]["missed"] == []
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-6)
+
+
+@pytest.mark.gpu
+def test_a_plugins_rule_declines_by_its_own_predicate(acme: Extensions) -> None:
+    with tstorch.load(relu_product(128)) as model:
+        assert declined(model) == ["rule:acme_relu_product", "TST-F005"]
 
 
 def test_no_plugins_ignores_them(acme: Extensions, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
