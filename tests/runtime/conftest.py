@@ -108,6 +108,15 @@ class ArtifactBuilder:
             *({"op": "readback", "output": value["name"]} for value in self.values["outputs"]),
         ]
 
+    def adder(self, *shape: int) -> "ArtifactBuilder":
+        """Fills the artifact with y = x + z."""
+        buffers = [self.value("inputs", "x", shape), self.value("inputs", "z", shape)]
+        buffers.append(self.value("outputs", "y", shape))
+        self.kernel("add", ADD, ["read", "read", "read_write"])
+        self.dispatch("add", [-(-int(np.prod(shape)) // 64), 1, 1], *buffers, node="/add/Add")
+        self.finish()
+        return self
+
     def artifact(self) -> Artifact:
         target = {"id": "test", "class": "cpu", "units": 1, "limits": self.limits, "features": self.features}
         return Artifact(
@@ -157,9 +166,4 @@ def builder() -> ArtifactBuilder:
 @pytest.fixture
 def add_builder(builder: ArtifactBuilder) -> ArtifactBuilder:
     """y = x + z over 100 floats: the smallest artifact that runs."""
-    buffers = [builder.value("inputs", "x", (4, 25)), builder.value("inputs", "z", (4, 25))]
-    buffers.append(builder.value("outputs", "y", (4, 25)))
-    builder.kernel("add", ADD, ["read", "read", "read_write"])
-    builder.dispatch("add", [2, 1, 1], *buffers, node="/add/Add")
-    builder.finish()
-    return builder
+    return builder.adder(4, 25)

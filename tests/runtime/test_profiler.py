@@ -68,6 +68,14 @@ def test_on_shared_cores_the_dispatches_are_scaled_and_nothing_is_left():
     assert result["residual_us"] == pytest.approx(0.0)
 
 
+def test_on_shared_cores_parts_are_means_over_the_quieter_half():
+    runs = [light(30e3, 200e3), light(40e3, 900e3), light(50e3, 260e3), light(90e3, 800e3)]
+    samples = Samples(light=runs, launch=[40e3, 60e3, 900e3, 900e3], plain=[1], detailed=[[20e3, 30e3]])
+    parts = summarise(samples, FACTS, "run", Clocking(True, True))["parts_us"]
+    assert (parts["gpu"], parts["launch"], parts["whole"]) == (40.0, 50.0, 230.0)
+    assert sum(parts.values()) == pytest.approx(2 * parts["whole"])
+
+
 def test_dispatches_without_a_whole_to_share_have_no_time():
     samples = Samples(launch=[40e3], plain=[1], detailed=[[20e3, 30e3]])
     assert summarise(samples, FACTS, "run", Clocking(True))["dispatches"] == []

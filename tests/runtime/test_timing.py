@@ -11,6 +11,7 @@ from tstorch.runtime.timing import (
     is_valid,
     judge_clock,
     quiet,
+    quieter_half,
     scale_parts,
     subtract_probe,
     summary,
@@ -105,7 +106,7 @@ def test_scaled_parts_sum_to_the_whole_and_none_vanishes(raw, whole, tiny, floor
 
 
 def test_a_noisy_core_does_not_change_who_is_slow():
-    """Ten runs of two kernels, true times 100 and 300; in three of them something else ran for 1000 during the first."""
+    """Ten runs of two kernels, true times 100 and 300; in three, something else ran for 1000 during the first."""
     columns = [[100.0] * 7 + [1100.0] * 3, [300.0] * 10]
     _, parts = scale_parts([quiet(column) for column in columns], 440.0, 0.0, 1.0)
     assert parts == pytest.approx([110.0, 330.0])
@@ -115,6 +116,12 @@ def test_quiet_is_the_lower_quartile():
     assert quiet([5.0, 1.0, 4.0, 2.0, 3.0]) == 2.0
     assert quiet([7.0]) == 7.0
     assert quiet([]) == 0.0
+
+
+def test_the_quieter_half_keeps_its_order():
+    assert quieter_half("abcde", [3, 9, 1, 2, 8]) == ["a", "c", "d"]
+    assert quieter_half("a", [3]) == ["a"]
+    assert quieter_half("", []) == []
 
 
 def test_drift_is_the_worse_of_both_sides():

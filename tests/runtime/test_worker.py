@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tstorch.diagnostics import RunError
 from tstorch.runtime.client import Worker
 from tstorch.runtime.faults import InjectedFault
+from tstorch.runtime.shared import LEAST_BYTES, SharedBlock
 from tstorch.runtime.wire import WireError, receive, send
 
 X = np.ones((4, 25), np.float32)
@@ -59,6 +61,51 @@ def test_messages_carry_arrays_as_they_are():
     assert {name: (a.dtype, a.shape, a.tolist()) for name, a in arrays.items()} == {
         name: (a.dtype, a.shape, a.tolist()) for name, a in ARRAYS.items()
     }
+
+
+def test_large_arrays_stand_in_shared_memory_and_the_rest_in_the_stream():
+    large, other = np.arange(3 * LEAST_BYTES, dtype=np.uint8), np.ones((2, LEAST_BYTES // 4), np.float32)
+    sent = {"large": large, "small": ARRAYS["view"], "other": other}
+    block = SharedBlock.create(SharedBlock.needed([array.nbytes for array in sent.values()]))
+    assert block is not None
+    there = SharedBlock.open(block.path)
+    assert there is not None
+    block.unlink()
+    pipe = Pipe()
+    send(pipe, {}, sent, block)
+    assert len(pipe.getvalue()) < 1000
+    pipe.seek(0)
+    _, arrays = receive(pipe, there)
+    assert {name: a.tolist() for name, a in arrays.items()} == {name: a.tolist() for name, a in sent.items()}
+    send(Pipe(), {}, {"large": large + 1}, block)
+    assert arrays["large"][0] == 1, "a view: the next message is seen through it"
+
+
+def test_what_a_block_has_no_room_for_goes_through_the_stream():
+    block = SharedBlock.create(LEAST_BYTES)
+    assert block is not None
+    block.unlink()
+    sent = {"first": np.ones(LEAST_BYTES, np.uint8), "second": np.full(LEAST_BYTES, 7, np.uint8)}
+    pipe = Pipe()
+    send(pipe, {}, sent, block)
+    assert LEAST_BYTES < len(pipe.getvalue()) < 2 * LEAST_BYTES
+    pipe.seek(0)
+    assert receive(pipe, block)[1]["second"].tolist() == sent["second"].tolist()
+    pipe.seek(0)
+    with pytest.raises(WireError, match="'first' stands in a memory"):
+        receive(pipe)
+
+
+def test_memory_that_cannot_be_shared_is_none_and_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("tstorch.runtime.shared._IN_MEMORY", tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tstorch.runtime.shared.mmap.mmap", full)
+    assert SharedBlock.create(LEAST_BYTES) is None
+    assert SharedBlock.open(tmp_path / "none") is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"TST1", b"hello, I am a print statement", b"TST1\xff\xff\xff\xff"])
@@ -196,3 +243,28 @@ def test_what_libraries_print_does_not_disturb_the_messages():
         process.stdin.close()
         assert "no GPU adapter was found" in header["error"]
         assert b"noise" in process.stderr.read()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("shares", ["both ends", "the session alone", "neither"])
+def test_a_run_is_the_same_with_and_without_shared_memory(builder, tmp_path, monkeypatch, shares):
+    count = 2 * LEAST_BYTES // 4
+    builder.adder(count).artifact().write(tmp_path / "a.tst")
+    monkeypatch.setattr("tstorch.runtime.shared._IN_MEMORY", tmp_path)
+    if shares == "neither":
+        monkeypatch.setattr(SharedBlock, "create", lambda nbytes: None)
+    if shares == "the session alone":  # the worker finds no file there, as one on another host
+        monkeypatch.setattr(SharedBlock, "create", partial(created_and_hidden, SharedBlock.create))
+    x, z = np.arange(count, dtype=np.float32), np.ones(count, np.float32)
+    with Worker.start() as worker:
+        worker.load(tmp_path / "a.tst")
+        kept = [worker.run({"x": x * i, "z": z})["y"] for i in range(3)]
+    for i, y in enumerate(kept):  # and no later run has written into what an earlier one gave
+        np.testing.assert_array_equal(y, x * i + z)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tst"]
+
+
+def created_and_hidden(create, nbytes):
+    block = create(nbytes)
+    block.unlink()
+    return block

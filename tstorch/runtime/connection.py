@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tstorch.diagnostics import RunError
 from tstorch.runtime.faults import Faults
+from tstorch.runtime.shared import SharedBlock
 from tstorch.runtime.wire import Arrays, Header, Progress, WireError, receive, send
 
 _PIPE_BYTES = 1 << 20
@@ -69,6 +70,9 @@ class ProcessConnection:
         self._timeout = timeout
         self._deadline = float("inf")
         self._silent = False
+        self._block: SharedBlock | None = None
+        self._shares = True
+        self._largest_reply = 0
         self._last_words: collections.deque[str] = collections.deque(maxlen=_LAST_WORDS)
         for pipe_end in (self._process.stdin, self._process.stdout):
             _widen(pipe_end)
@@ -79,14 +83,8 @@ class ProcessConnection:
     def request(self, header: Header, arrays: Arrays, progress: Progress) -> tuple[Header, dict[str, Any]]:
         """Sends one request and waits for its reply; each sign of progress starts the timeout anew."""
         try:
-            self._deadline = time.monotonic() + self._timeout
-            send(self._process.stdin, header, arrays)  # type: ignore[arg-type]
-            while True:
-                reply, results = receive(self._process.stdout)  # type: ignore[arg-type]
-                if "progress" not in reply:
-                    break
-                self._deadline = time.monotonic() + self._timeout
-                progress(*reply["progress"])
+            self._share([array.nbytes for array in arrays.values()])
+            reply, results = self._exchange(header, arrays, progress)
         except (OSError, WireError) as error:
             raise WorkerDied(self._obituary(header)) from error
         except BaseException:  # Ctrl-C in the middle: what comes next on the pipe belongs to nobody
@@ -99,6 +97,34 @@ class ProcessConnection:
         if "bug" in reply:
             raise WorkerBug(reply["bug"])
         return reply, results
+
+    def _exchange(self, header: Header, arrays: Arrays, progress: Progress) -> tuple[Header, dict[str, Any]]:
+        self._deadline = time.monotonic() + self._timeout
+        send(self._process.stdin, header, arrays, self._block)  # type: ignore[arg-type]
+        while True:
+            reply, results = receive(self._process.stdout, self._block)  # type: ignore[arg-type]
+            if "progress" not in reply:
+                break
+            self._deadline = time.monotonic() + self._timeout
+            progress(*reply["progress"])
+        sizes = [array.nbytes for array in results.values()]
+        self._largest_reply = max(self._largest_reply, SharedBlock.needed(sizes))
+        # The block is overwritten by the next message: what the caller keeps is a copy.
+        return reply, {name: array if array.flags.owndata else array.copy() for name, array in results.items()}
+
+    def _share(self, sizes: list[int]) -> None:
+        """Makes the shared memory large enough for arrays of these sizes and the largest reply so far, while it can."""
+        needed = max(SharedBlock.needed(sizes), self._largest_reply)
+        if not self._shares or needed <= (self._block.bytes if self._block else 0):
+            return
+        self._block, block = None, SharedBlock.create(needed)
+        if block is None:
+            self._shares = False
+            return
+        reply, _ = self._exchange({"request": "share", "path": str(block.path)}, {}, lambda *_: None)
+        block.unlink()
+        self._shares = reply["shared"]
+        self._block = block if self._shares else None
 
     def close(self) -> None:
         """Closes the pipes; a worker that does not end by itself is killed."""

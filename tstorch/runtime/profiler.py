@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tstorch.runtime.timing import agreement, drift, quiet, scale_parts, subtract_probe, summary
+from tstorch.runtime.timing import agreement, drift, quiet, quieter_half, scale_parts, subtract_probe, summary
 from tstorch.runtime.wire import Kind
 
 SCHEMA = "tstorch-profile/1"
@@ -229,7 +229,7 @@ def light_parts(run: Any, clocked: bool) -> dict[str, float] | None:
 
 def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, clocking: Clocking) -> dict[str, Any]:
     """The statistics of raw samples: means that add up, medians and spread beside them."""
-    parts = mean_parts(samples, clocking.clocked)
+    parts = mean_parts(samples, clocking)
     raw = [fmean(column) for column in zip(*samples.detailed, strict=True)] if samples.detailed else []
     timing, corrected = _split(samples, parts, clocking)
     columns = list(zip(*samples.detailed, strict=True)) if samples.light else []  # no whole, nothing to share out
@@ -298,13 +298,20 @@ def _agreement(samples: Samples, clocking: Clocking) -> float | None:
     return agreement(raw, typical([run["gpu"] for run in samples.light]), len(samples.detailed[0]), clocking.tiny)
 
 
-def mean_parts(samples: Samples, clocked: bool) -> dict[str, float]:
-    """The mean of each part over the light runs, in nanoseconds; `unattributed` is what none of them measured."""
-    parts = {name: fmean(run[name] for run in samples.light) for name in (samples.light or [{}])[0]}
+def mean_parts(samples: Samples, clocking: Clocking) -> dict[str, float]:
+    """The mean of each part over the light runs, in nanoseconds; `unattributed` is what none of them measured.
+
+    On shared cores, over the quieter half of the light runs and of the launches: what interrupts one of them is in no
+    instrument of the other.
+    """
+    light, launch = samples.light, samples.launch
+    if clocking.shared_cores:
+        light, launch = quieter_half(light, [run["whole"] for run in light]), quieter_half(launch, launch)
+    parts = {name: fmean(run[name] for run in light) for name in (light or [{}])[0]}
     if not parts:
         return dict.fromkeys(PARTS, 0.0)
-    parts["launch"] = fmean(samples.launch)
-    if not clocked:  # the best a host can say of the GPU: what it waited for, less what it waits for nothing
+    parts["launch"] = fmean(launch)
+    if not clocking.clocked:  # the best a host can say of the GPU: what it waited for, less what it waits for nothing
         parts["gpu"] = max(parts["wait"] - parts["launch"], 0.0)
     measured = [part for part in PARTS if part not in ("unattributed", "whole")]
     parts["unattributed"] = parts["whole"] - sum(parts[part] for part in measured)

@@ -175,8 +175,10 @@ class Service:
 
 
 def _measured(sample: Sample) -> Header:
-    """A run's times as they travel: nanoseconds by part, and what the timestamps say; all before and after the run itself
-    is handing over."""
+    """A run's times as they travel: nanoseconds by part, and what the timestamps say.
+
+    All before and after the run itself is handing over.
+    """
     timed = sample.timed
     times = {"received_ns": sample.begin_ns, "replied_ns": sample.end_ns}
     return {**times, "spans": sample.spans, "timed": None if timed is None else _timed(timed)}

@@ -9,6 +9,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
+
+Run = TypeVar("Run")
 
 # A clock this coarse (in nanoseconds) says little about a kernel: browsers quantise to 65,536 or 100,000.
 QUANTISED_FROM_NS = 1000.0
@@ -80,6 +83,12 @@ def scale_parts(raw: Sequence[float], whole: float, tiny: float, floor: float) -
 def quiet(samples: Sequence[float]) -> float:
     """The lower quartile: what a run takes when little else happens. Noise of shared cores only ever adds."""
     return sorted(samples)[(len(samples) - 1) // 4] if samples else 0.0
+
+
+def quieter_half(runs: Sequence[Run], lengths: Sequence[float]) -> list[Run]:
+    """The half of the runs (the larger one of an odd number) that took the least, in the order taken."""
+    kept = sorted(sorted(range(len(runs)), key=lengths.__getitem__)[: (len(runs) + 1) // 2])
+    return [runs[i] for i in kept]
 
 
 def agreement(raw: float, whole: float, parts: int, tiny_probe: float) -> float | None:

@@ -3,15 +3,19 @@
     "TST1"  u32 length of the header  header (JSON, UTF-8)  arrays, one after the other, little-endian, C order
 
 The header's `arrays` lists name, dtype and shape of each in order. Nothing is pickled: a browser, a phone or a remote
-host can speak the same.
+host can speak the same. Where both ends share a block of memory, an array with a number `at` stands there and not in
+the stream.
 """
 
 import json
+import math
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 import numpy as np
+
+from tstorch.runtime.shared import SharedBlock
 
 PROTOCOL = "tstorch-worker/1"
 _MAGIC = b"TST1"
@@ -41,30 +45,54 @@ class WireError(Exception):
     """The other end closed the stream or speaks something else."""
 
 
-def send(stream: ByteStream, header: Header, arrays: Arrays) -> None:
+def send(stream: ByteStream, header: Header, arrays: Arrays, block: SharedBlock | None = None) -> None:
     """Sends one message. Raises OSError when the other end is gone."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    listed = [{"name": n, "dtype": a.dtype.str, "shape": list(arrays[n].shape)} for n, a in contiguous.items()]
+    places = block.places([a.nbytes for a in contiguous.values()]) if block else [None] * len(contiguous)
+    listed, streamed = [], []
+    for (name, array), place in zip(contiguous.items(), places, strict=True):
+        entry = {"name": name, "dtype": array.dtype.str, "shape": list(arrays[name].shape)}
+        if block and place is not None:
+            block.view(place, array.nbytes)[:] = _bytes(array)
+            entry["at"] = place
+        elif array.nbytes:
+            streamed.append(array)
+        listed.append(entry)
     text = json.dumps({**header, "arrays": listed}).encode("utf-8")
     _write(stream, _PREFIX.pack(_MAGIC, len(text)) + text)
-    for array in contiguous.values():
-        if array.nbytes:
-            _write(stream, array.reshape(-1).view(np.uint8).data)
+    for array in streamed:
+        _write(stream, _bytes(array).data)
 
 
-def receive(stream: ByteStream) -> tuple[Header, dict[str, np.ndarray]]:
-    """Waits for one message. Raises WireError when the stream ends or holds something else."""
+def receive(stream: ByteStream, block: SharedBlock | None = None) -> tuple[Header, dict[str, np.ndarray]]:
+    """Waits for one message. Raises WireError when the stream ends or holds something else.
+
+    Arrays that stand in `block` are views of it, and change with the next message.
+    """
     magic, length = _PREFIX.unpack(_read(stream, bytearray(_PREFIX.size)))
     if magic != _MAGIC or length > _LARGEST_HEADER:
         raise WireError(f"expected a message of {PROTOCOL}, found {bytes(magic)!r}")
     header = json.loads(_read(stream, bytearray(length)))
     arrays = {}
     for entry in header.pop("arrays"):
-        array = np.empty(entry["shape"], np.dtype(entry["dtype"]))
-        if array.nbytes:
-            _read(stream, array.reshape(-1).view(np.uint8))
-        arrays[entry["name"]] = array
+        arrays[entry["name"]] = _array(stream, entry, block)
     return header, arrays
+
+
+def _array(stream: ByteStream, entry: Header, block: SharedBlock | None) -> np.ndarray:
+    dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
+    if "at" in entry:
+        if block is None:
+            raise WireError(f"array '{entry['name']}' stands in a memory that this end does not share")
+        return block.view(entry["at"], dtype.itemsize * math.prod(shape)).view(dtype).reshape(shape)
+    array = np.empty(shape, dtype)
+    if array.nbytes:
+        _read(stream, _bytes(array))
+    return array
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1).view(np.uint8)
 
 
 def _write(stream: ByteStream, data: Any) -> None:

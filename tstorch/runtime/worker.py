@@ -37,19 +37,25 @@ def _serve(options: argparse.Namespace, requests: io.FileIO, stream: io.FileIO) 
     from tstorch.diagnostics import DiagnosticError
     from tstorch.runtime.faults import InjectedFault
     from tstorch.runtime.service import Service
+    from tstorch.runtime.shared import SharedBlock
     from tstorch.runtime.wire import WireError, receive, send
 
     import_ms = 1e3 * (time.perf_counter() - _STARTED)
     service: Service | None = None
+    block: SharedBlock | None = None
 
     def progress(stage: str, done: int, total: int) -> None:
         send(stream, {"progress": [stage, done, total]}, {})
 
     while True:
         try:
-            header, arrays = receive(requests)
+            header, arrays = receive(requests, block)
         except WireError:
             return 0
+        if header.get("request") == "share":  # of the transport, not of the service
+            block = SharedBlock.open(header["path"])
+            send(stream, {"shared": block is not None}, {})
+            continue
         received = time.perf_counter_ns()
         try:
             if service is None:
@@ -63,7 +69,7 @@ def _serve(options: argparse.Namespace, requests: io.FileIO, stream: io.FileIO) 
             # Every other failure is a bug of ours: it travels whole, and the session reports it as one.
             reply, results = {"bug": traceback.format_exc()}, {}
         times = {"received_ns": received, "replied_ns": time.perf_counter_ns()}
-        send(stream, {**times, **reply}, results)
+        send(stream, {**times, **reply}, results, block)
 
 
 if __name__ == "__main__":
