@@ -67,6 +67,8 @@ PHASES: tuple[Phase, ...] = (
             Step("apply-rules{only=replace}", optional=True),
             *SIMPLIFY,
             Step("split-oversized-bindings"),
+            Step("propagate-layout", optional=True),
+            *SIMPLIFY,
             Step("apply-rules{only=outline}", optional=True),
             Step("outline-init", optional=True),
             Step("legalize-types"),

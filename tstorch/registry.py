@@ -51,6 +51,7 @@ PASSES: Mapping[str, str] = {
     "pack-words": "tstorch.passes.loop.pack_words:PackWordsPass",
     "outline-init": "tstorch.passes.fusion.outline_init:OutlineInitPass",
     "plan-buffers": "tstorch.passes.buffers.plan_buffers:PlanBuffersPass",
+    "propagate-layout": "tstorch.passes.simplify.propagate_layout:PropagateLayoutPass",
     "select-schedule": "tstorch.passes.schedule.select_schedule:SelectSchedulePass",
     "tie-results": "tstorch.passes.buffers.tie_results:TieResultsPass",
     "vectorize-loop": "tstorch.passes.loop.vectorize_loop:VectorizeLoopPass",

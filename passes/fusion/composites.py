@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from xdsl.dialects.builtin import UNKNOWN_LOC
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation, SSAValue
 
@@ -37,7 +38,7 @@ def _inline(op: CompositeOp) -> list[Operation]:
     copies: list[Operation] = []
     for each in inner:
         copy = each.clone(values)
-        copy.location = each.location
+        copy.location = op.location if each.location == UNKNOWN_LOC else each.location
         block.insert_op_before(copy, op)
         copies.append(copy)
     for result, value in zip(op.results, end.operands, strict=True):

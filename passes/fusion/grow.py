@@ -7,7 +7,7 @@ from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.flow import KernelKind
-from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp
+from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp, IndexMapOp
 from tstorch.dialects.prim.shape import ConcatenateOp
 from tstorch.locations import fused_location, location_ids
 from tstorch.passes.fusion.kernel_form import TWO_ANCHORS, KernelForm, Refusal, anchor_kind, kernel_form, shape_of
@@ -110,6 +110,8 @@ class Grower:
         read = sum(_bytes(value) for value in partition.operands(producer.ops))
         if read < made and not any(isinstance(op, ConcatenateOp) for op in producer.ops):
             return None
+        if _is_pair(producer):
+            return None
         return Refusal(
             "TST-F005", "it would be computed again for every tile that reads it", "fuse it into its own producer"
         )
@@ -190,6 +192,13 @@ class Grower:
 
     def _feeds(self, value: SSAValue, consumer: Group) -> bool:
         return any(self.partition.group_of.get(user) is consumer for user in self.partition.users(value))
+
+
+def _is_pair(producer: Group) -> bool:
+    """Whether it only puts two tensors side by side: a second load then costs less than writing and reading both."""
+    joins = [op for op in producer.ops if isinstance(op, ConcatenateOp)]
+    moves_only = all(isinstance(op, IndexMapOp) for op in producer.ops)
+    return moves_only and len(joins) == 1 and len(joins[0].operands) == 2
 
 
 def memory_operands(partition: Partition, ops: list[Operation], closure: list[Operation]) -> dict[SSAValue, None]:

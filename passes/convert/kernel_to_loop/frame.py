@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import DenseArrayBase, MemRefType, i64
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from tstorch.dialects import flow, loop
 from tstorch.dialects.indexing import Index
@@ -34,22 +34,34 @@ class Frame:
     results: dict[int, SSAValue]
     """The binding of each result by number; a tied result is its operand's."""
 
-    def store(self, number: int, index: Indices, mask: Sequence[Constraint] = ()) -> None:
-        """Emits one element of a result and stores it."""
-        value = self.kernel.yielded[number]
-        owner = value.owner
-        element = self.emit.at(value, index)
-        with serving(self.build, owner if owner in self.kernel.ops else self.kernel.ops[0]):
-            self.build.insert(loop.StoreOp(element, self.results[number], index, unsettled(mask)))
+    def store(self, places: Sequence["Place"]) -> None:
+        """Emits one element of each result, then stores them: a tied result overwrites what others still read."""
+        elements = [self.emit.at(self.kernel.yielded[place.result], place.index) for place in places]
+        for place, element in zip(places, elements, strict=True):
+            owner = self.kernel.yielded[place.result].owner
+            with serving(self.build, owner if isinstance(owner, Operation) else self.kernel.ops[0]):
+                memory = self.results[place.result]
+                self.build.insert(loop.StoreOp(element, memory, place.index, unsettled(place.mask)))
 
     def store_at(self, seeds: dict[SSAValue, Indices], mask: Sequence[Constraint] = ()) -> None:
         """Stores each result's element where the loops stand; `seeds` says where that is in the anchor's values."""
         where = spread_indices(self.kernel, seeds)
+        places: list[Place] = []
         for number, value in enumerate(self.kernel.yielded):
             if value not in where:
                 name = self.kernel.sym_name.data
                 raise TypeError(f"result {number} of kernel @{name} is no elementwise function of its anchor")
-            self.store(number, where[value], mask)
+            places.append(Place(number, where[value], mask))
+        self.store(places)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One element of a result, by the result's number, and when it is to be stored."""
+
+    result: int
+    index: Indices
+    mask: Sequence[Constraint] = ()
 
 
 def convert(kernel: flow.KernelOp, grid: Grid, body: Callable[[Frame, Ids], None]) -> loop.KernelOp:

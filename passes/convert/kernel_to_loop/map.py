@@ -4,7 +4,7 @@ from math import ceil
 
 from tstorch.dialects import flow, loop
 from tstorch.dialects.loop import Id
-from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, convert
+from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, Place, convert
 from tstorch.passes.convert.kernel_to_loop.nest import Ids, flat_group, loops, shape_of, size_of, split, spread
 
 
@@ -18,7 +18,11 @@ def convert_map(kernel: flow.KernelOp, schedule: flow.ScheduleAttr) -> loop.Kern
         first = (flat_group(ids, grid.groups) * threads + ids[Id.LID_X]) * vector
         with loops(frame.build, [vector], unroll=True) as [lane]:
             position = first + lane
-            for number, value in enumerate(kernel.yielded):
-                frame.store(number, split(position, shape_of(value)), [(position, size_of(value))])
+            frame.store(
+                [
+                    Place(number, split(position, shape_of(value)), [(position, size_of(value))])
+                    for number, value in enumerate(kernel.yielded)
+                ]
+            )
 
     return convert(kernel, grid, body)

@@ -64,10 +64,12 @@ def private(build: NestBuilder, shape: Sequence[int], element: Attribute) -> SSA
 
 
 def load(build: NestBuilder, memory: SSAValue, *index: Index) -> SSAValue:
+    """The element at `index`."""
     return build.insert(loop.LoadOp(memory, index)).result
 
 
 def store(build: NestBuilder, value: SSAValue, memory: SSAValue, *index: Index) -> None:
+    """Writes the element at `index`."""
     build.insert(loop.StoreOp(value, memory, index))
 
 
@@ -97,6 +99,7 @@ def tensor_type(value: SSAValue) -> TensorType:
 
 
 def shape_of(value: SSAValue) -> tuple[int, ...]:
+    """The shape of a kernel's tensor value."""
     return tensor_type(value).get_shape()
 
 

@@ -13,7 +13,7 @@ from tstorch.dialects.indexing import Index
 from tstorch.dialects.loop import Id
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.dialects.prim.types import ints
-from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, convert, spread_indices
+from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, Place, convert, spread_indices
 from tstorch.passes.convert.kernel_to_loop.nest import (
     Ids,
     flat_group,
@@ -84,24 +84,19 @@ class _Rows:
         last, length = reductions[-1], _length(reductions[-1])
         of_row = spread_indices(self.frame.kernel, {op.result: self._row_of(op) for op in reductions})
         in_range = (self.row, rows)
-        whole: list[int] = []
-        for place, value in enumerate(self.frame.kernel.yielded):
-            if value in of_row:
-                self.frame.store(place, of_row[value], [in_range, (self.thread, 1)])
-            else:
-                whole.append(place)
-        if not whole:
+        results = list(enumerate(self.frame.kernel.yielded))
+        once = [Place(n, of_row[v], [in_range, (self.thread, 1)]) for n, v in results if v in of_row]
+        self.frame.store(once)
+        if len(once) == len(results):
             return
         with steps(self.build, length, self.threads) as first:
             position = first + self.thread
-            seeds = {
-                op.operand: reduced_element(op, self._row_of(op), _inside(op, position)).index for op in reductions
-            }
+            mask = [in_range, (position, length)]
+            seeds = {r.operand: reduced_element(r, self._row_of(r), _inside(r, position)).index for r in reductions}
             where = spread_indices(self.frame.kernel, seeds)
-            for place in whole:
-                value = self.frame.kernel.yielded[place]
-                index = where.get(value) or self._like(last, value, position)
-                self.frame.store(place, index, [in_range, (position, length)])
+            self.frame.store(
+                [Place(n, where.get(v) or self._like(last, v, position), mask) for n, v in results if v not in of_row]
+            )
 
     def _row_of(self, op: ReduceOp) -> list[Index]:
         return split(self.row, shape_of(op.result))

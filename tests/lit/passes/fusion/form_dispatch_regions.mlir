@@ -204,15 +204,25 @@ func.func @concatenated(%x: tensor<64x4xf32>) -> tensor<128x128xf32> {
 
 // -----
 
-// Tests that one whose parts would lie apart is a kernel of its own.
+// Tests that one of two parts that would lie apart is read from both, where a product needs it.
+// CHECK-LABEL: func.func @pair
+// CHECK-NEXT:  flow.dispatch @dot_general_0(%x, %y)
+// CHECK-NEXT:  return
+func.func @pair(%x: tensor<4x64xf32>, %y: tensor<4x64xf32>) -> tensor<4x4xf32> {
+  %c = prim.concatenate %x, %y dimension = 1 : tensor<4x64xf32>, tensor<4x64xf32> -> tensor<4x128xf32> loc("/cat")
+  %r = prim.dot_general %c, %c, batch = [] x [], contract = [1] x [1] : tensor<4x128xf32>, tensor<4x128xf32> -> tensor<4x4xf32> loc("/mm")
+  func.return %r : tensor<4x4xf32>
+}
+
+// -----
+
+// Tests that one of more parts that would lie apart is a kernel of its own.
 // CHECK-LABEL: func.func @interleaved
 // CHECK:       flow.dispatch @concatenate_0
 // CHECK-NEXT:  flow.dispatch @dot_general_0
-func.func @interleaved(%x: tensor<4x64xf32>) -> tensor<4x4xf32> {
-  %a = prim.reduce add %x, dimensions = [1] : tensor<4x64xf32> -> tensor<4xf32> loc("/sum")
-  %ab = prim.broadcast_in_dim %a, shape = [4, 64], dimensions = [0] : tensor<4xf32> -> tensor<4x64xf32> loc("/spread")
-  %c = prim.concatenate %ab, %x dimension = 1 : tensor<4x64xf32>, tensor<4x64xf32> -> tensor<4x128xf32> loc("/cat")
-  %r = prim.dot_general %c, %c, batch = [] x [], contract = [1] x [1] : tensor<4x128xf32>, tensor<4x128xf32> -> tensor<4x4xf32> loc("/mm")
+func.func @interleaved(%x: tensor<4x64xf32>, %y: tensor<4x64xf32>) -> tensor<4x4xf32> {
+  %c = prim.concatenate %x, %y, %x dimension = 1 : tensor<4x64xf32>, tensor<4x64xf32>, tensor<4x64xf32> -> tensor<4x192xf32> loc("/cat")
+  %r = prim.dot_general %c, %c, batch = [] x [], contract = [1] x [1] : tensor<4x192xf32>, tensor<4x192xf32> -> tensor<4x4xf32> loc("/mm")
   func.return %r : tensor<4x4xf32>
 }
 
