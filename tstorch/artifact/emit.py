@@ -1,6 +1,6 @@
 """A module at level buf as an artifact."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from importlib.metadata import version
 from typing import Any
 
@@ -20,16 +20,20 @@ from tstorch.remarks import elided_nodes, get_remarks
 from tstorch.target import get_target
 
 
+NodeRole = tuple[str, str]
+"""The id of a node, and what is done for it: forward, backward, optimizer."""
+
+
 def emit_artifact(module: ModuleOp, *, pipeline: Sequence[str] = (), rules: Sequence[str] = ()) -> Artifact:
     """The artifact of a module at level buf; `pipeline` and `rules` are what made it, in order."""
     entries = [op for op in module.body.block.ops if isinstance(op, buf.EntryOp)]
     kernels = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, wgsl.ModuleOp)}
-    dispatches = [_dispatch(entry, op) for entry in entries for op in entry.commands if isinstance(op, buf.DispatchOp)]
+    order = {facts["id"]: i for i, facts in enumerate(_facts(module))}
     return Artifact(
         manifest=_manifest(module, pipeline, rules),
         program=program_table(module, entries),
         kernels={name: _kernel(op) for name, op in sorted(kernels.items())},
-        dispatches=dispatches,
+        dispatches=[row for entry in entries for row in _dispatches(entry, order)],
         nodes=list(_nodes(module, entries)),
         memory=memory_table(entries),
         remarks=[remark.to_json() for remark in get_remarks(module)],
@@ -57,37 +61,53 @@ def _kernel(op: wgsl.ModuleOp) -> Kernel:
     return Kernel(text.text, kernel_map(op, text))
 
 
-def _dispatch(entry: buf.EntryOp, op: buf.DispatchOp) -> dict[str, Any]:
+def _dispatches(entry: buf.EntryOp, order: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """A row for each dispatch of the entry; nodes stand in the model's `order`."""
+    served: set[NodeRole] = set()
+    for op in entry.commands:
+        if isinstance(op, buf.DispatchOp):
+            pairs = [sorted(roles_of(location), key=lambda pair: order.get(pair[0], -1)) for location in op.nodes]
+            yield _dispatch(entry, op, pairs, served)
+            served.update(pair for found in pairs for pair in found)
+
+
+def _dispatch(
+    entry: buf.EntryOp, op: buf.DispatchOp, pairs: Sequence[Sequence[NodeRole]], served: Set[NodeRole]
+) -> dict[str, Any]:
     """What one dispatch is: its nodes by local op, and the least that it must move and compute."""
     flops = [int(n) for n in op.flops.get_values()]
-    nodes = [[{"id": id, "role": role} for id, role in roles_of(location)] for location in op.nodes]
     return {
         "id": op.id.value.data,
         "entry": entry.sym_name.data,
         "kernel": op.kernel_name,
         "bytes": sum(buf.view_bytes(view) * (1 + (use is buf.Access.INOUT)) for view, use in op.touched),
         "flops": sum(flops),
-        "nodes": nodes,
-        "shares": shares(nodes, flops),
+        "nodes": [[{"id": id, "role": role} for id, role in found] for found in pairs],
+        "shares": [
+            {"id": id, "role": role, "share": share} for (id, role), share in shares(pairs, flops, served).items()
+        ],
         "label": op.label.data,
     }
 
 
-def shares(nodes: Sequence[Sequence[dict[str, str]]], flops: Sequence[int]) -> list[dict[str, Any]]:
-    """How a dispatch's time is split over its nodes: by the FLOPs of their local ops, an estimate. The sum is 1.
+def shares(
+    pairs: Sequence[Sequence[NodeRole]], flops: Sequence[int], served: Set[NodeRole] = frozenset()
+) -> dict[NodeRole, float]:
+    """How a dispatch's time is split over its nodes, an estimate by the FLOPs of its local ops. The sum is 1.
 
-    Where nothing computes, each local op counts the same; a node of an op without FLOPs appears with share 0.
+    `pairs` has the nodes of each local op, in the model's order. An op that was made of several nodes' ops counts for one
+    of them, the first that no earlier dispatch (`served`) works for: a convolution does the work of a normalisation
+    folded into its weights, which has a share of 0. Where nothing computes, each local op counts the same.
     """
-    weights = list(flops) if any(flops) else [1] * len(nodes)
-    total: dict[tuple[str, str], float] = {}
-    for served, weight in zip(nodes, weights, strict=True):
-        for node in served:
-            key = node["id"], node["role"]
-            total[key] = total.get(key, 0.0) + weight / len(served)
+    weights = list(flops) if any(flops) else [1] * len(pairs)
+    total = {pair: 0.0 for found in pairs for pair in found}
+    for found, weight in zip(pairs, weights, strict=True):
+        if found:
+            total[next((pair for pair in found if pair not in served), found[0])] += weight
     whole = sum(total.values())
     if not whole:
-        return [{"id": id, "role": role, "share": 1 / len(total)} for id, role in total]
-    return [{"id": id, "role": role, "share": share / whole} for (id, role), share in total.items()]
+        return dict.fromkeys(total, 1 / len(total)) if total else {}
+    return {pair: share / whole for pair, share in total.items()}
 
 
 def _nodes(module: ModuleOp, entries: Sequence[buf.EntryOp]) -> Iterator[dict[str, Any]]:

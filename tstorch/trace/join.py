@@ -52,8 +52,7 @@ def node_us(trace: Trace) -> dict[str, float | None]:
 def leader(dispatch: Record) -> str | None:
     """The node that the dispatch is named after, into which the others were fused; None where it serves none.
 
-    It has the largest share, or one that is as good as that and comes first: of a convolution and the normalisation
-    that was folded into its weights, which split the time of one op, the convolution.
+    It has the largest share, or one that is as good as that and comes first.
     """
     shares = node_shares(dispatch)
     enough = ALMOST * max(shares.values(), default=0.0)
