@@ -105,6 +105,30 @@ def test_broken_rules_are_named_and_nothing_is_written(add_builder, tmp_path, br
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [
+        ("max_compute_workgroups_per_dimension", 1, "dispatch 0 launches 2 workgroups along x; the target allows 1"),
+        ("max_storage_buffer_binding_size", 256, "dispatch 0 binds 400 bytes at once; the target allows 256"),
+        ("max_storage_buffers_per_shader_stage", 2, "dispatch 0 binds 3 buffers; the target allows 2"),
+        ("max_compute_workgroup_storage_size", 64, "kernel 'add' uses 65 bytes of workgroup memory"),
+    ],
+)
+def test_what_exceeds_the_target_is_refused_by_the_nodes_name(add_builder, tmp_path, limit, value, message):
+    add_builder.kernels["add"].map["workgroup_bytes"] = 65
+    add_builder.artifact().write(tmp_path / "fits.tst")
+    add_builder.limits[limit] = value
+    with pytest.raises(ArtifactError, match=f"^onnx '/add/Add': {message}"):
+        add_builder.artifact().write(tmp_path / "a.tst")
+    assert not (tmp_path / "a.tst").exists()
+
+
+def test_a_buffer_beyond_the_target_is_refused(add_builder, tmp_path):
+    add_builder.limits["max_buffer_size"] = 396
+    with pytest.raises(ArtifactError, match=r"buffer 'b0' \(input\) has 400 bytes; the target allows 396"):
+        add_builder.artifact().write(tmp_path / "a.tst")
+
+
 def test_unwritable_folder_is_one_message(add_builder, tmp_path):
     with pytest.raises(ArtifactError, match="cannot write"):
         add_builder.artifact().write(tmp_path / "missing" / "a.tsart")

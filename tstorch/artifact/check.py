@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tstorch.artifact.errors import ArtifactError
+from tstorch.artifact.limits import check_limits
 
 if TYPE_CHECKING:
     from tstorch.artifact.format import Artifact
@@ -32,6 +33,8 @@ def check_artifact(path: Path, artifact: "Artifact") -> None:
         check_schema(path, kernel.map, "tstorch-kernel/1")
     try:
         problem = next(_problems(artifact), None)
+        if problem is None:
+            check_limits(artifact)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         problem = f"a table lacks what docs/artifact.md requires ({type(error).__name__}: {error})"
     if problem:

@@ -67,7 +67,6 @@ class Executor:
     def _load(self, sources: Mapping[str, Mapping[str, Any]], progress: Progress) -> None:
         program, report = self.artifact.program, self.report
         begin = time.perf_counter()
-        self._check_workgroup_memory()
         with PipelineMaker(self.device, self.artifact) as maker:  # compiles while the weights go up
             report.add("prepare", begin)
             begin = started = time.perf_counter()
@@ -87,13 +86,6 @@ class Executor:
         report.add("init", begin)
 
     # ---- loading
-
-    def _check_workgroup_memory(self) -> None:
-        """wgpu does not notice workgroup memory beyond the limit: the result would be undefined."""
-        limit = self.device.limits["max_compute_workgroup_storage_size"]
-        for name, kernel in self.artifact.kernels.items():
-            if (used := kernel.map.get("workgroup_bytes", 0)) > limit:
-                raise RunError(f"kernel '{name}' uses {used} bytes of workgroup memory; the target's limit is {limit}")
 
     def _allocate(self) -> None:
         program = self.artifact.program
