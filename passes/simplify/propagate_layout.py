@@ -21,7 +21,7 @@ from tstorch.dialects.prim.shape import (
 from tstorch.dialects.prim.types import integer, ints
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
-from tstorch.passes.rewrite import Pattern, Rewriter
+from tstorch.passes.rewrite import Pattern, Rewriter, fused_location
 
 Permutation = tuple[int, ...]
 
@@ -211,7 +211,9 @@ def _before(value: SSAValue, permutation: Permutation, op: Operation, rewriter: 
         return source(value)
     shape = _back(shape_of(value), permutation)
     dimensions = [permutation[axis] for axis in ints(owner.dimensions)]
-    return rewriter.builder(op).insert(BroadcastInDimOp(owner.operand, shape=shape, dimensions=dimensions)).result
+    spread = BroadcastInDimOp(owner.operand, shape=shape, dimensions=dimensions)
+    spread.location = owner.location
+    return rewriter.builder(op).insert(spread).result
 
 
 def _back(numbers: Sequence[int], permutation: Permutation) -> list[int]:
@@ -220,6 +222,10 @@ def _back(numbers: Sequence[int], permutation: Permutation) -> list[int]:
 
 
 def _replace(op: Operation, again: Operation, permutation: Permutation, rewriter: Rewriter) -> None:
-    """`op` becomes the transposed result of `again`."""
+    """`op` becomes the transposed result of `again`. A transpose that moves past an op keeps its name, and so does the op."""
+    moved = [value.owner.location for value in op.operands if moved_by(value)]  # pyright: ignore[reportAttributeAccessIssue]
+    again.location = op.location
     rewriter.insert_before(op, again)
-    rewriter.replace(op, TransposeOp(again.results[0], permutation=permutation))
+    transpose = TransposeOp(again.results[0], permutation=permutation)
+    transpose.location = fused_location(moved)
+    rewriter.replace(op, transpose)

@@ -6,8 +6,9 @@
 // CHECK:       %[[X:.*]] = prim.transpose %{{.*}}, permutation = [0, 2, 3, 1] : tensor<1x4x8x8xf32>
 // CHECK:       %[[A:.*]] = prim.conv %[[X]], %{{.*}} loc("conv1")
 // CHECK:       %[[B:.*]] = prim.broadcast_in_dim %{{.*}}, shape = [1, 8, 8, 4], dimensions = [3]
-// CHECK:       %[[S:.*]] = prim.add %[[A]], %[[B]] : tensor<1x8x8x4xf32>
+// CHECK:       %[[S:.*]] = prim.add %[[A]], %[[B]] : tensor<1x8x8x4xf32> loc("conv1")
 // CHECK:       %[[P:.*]] = prim.reduce_window max %[[S]], window = [1, 2, 2, 1]
+// CHECK-SAME:  loc("pool")
 // CHECK:       %[[C:.*]] = prim.conv %[[P]],
 // CHECK:       prim.transpose %[[C]], permutation = [0, 3, 1, 2]
 // CHECK-NOT:   prim.transpose
