@@ -16,6 +16,7 @@ from tstorch.dialects.prim.shape import BroadcastInDimOp
 from tstorch.passes.fusion.rules.builders import BUILDERS
 from tstorch.passes.fusion.rules.matching import Found, Matcher, resolve
 from tstorch.passes.fusion.rules.predicates import Predicate, predicate_named
+from tstorch.passes.fusion.rules.provenance import locate
 from tstorch.passes.fusion.rules.syntax import Call, Field, Outline, Replace, Rule
 from tstorch.passes.rewrite import Pattern, Rewriter, fused_location
 from tstorch.plugins import Extensions
@@ -81,7 +82,10 @@ class ReplacePattern(RulePattern):
         self._makers = makers
 
     def rewrite(self, op: Operation, found: Found, rewriter: Rewriter) -> None:
-        value = self._build(self._action.expression, found, rewriter.builder(op))
+        build, made = rewriter.builder(op), list[Operation]()
+        build.operation_insertion_handler = [*(build.operation_insertion_handler or ()), made.append]
+        value = self._build(self._action.expression, found, build)
+        locate(made[:-1], found)
         if value.type != op.results[0].type:
             problem = f"the replacement has type {value.type}, '{self._action.name}' has {op.results[0].type}"
             raise self.matcher.rule.error(self._action.name, problem)

@@ -1,0 +1,91 @@
+"""Tests that what an artifact says of the model's nodes is true: a change to a node changes the dispatches that list it
+and no others, every node is somewhere, and whoever is listed has a part in the kernel."""
+
+import random
+from functools import cache
+
+import pytest
+from networks import SMALL, network
+from node_changes import Change, Contents, changes
+
+from tstorch.artifact.format import Artifact
+from tstorch.compiled import compile_model
+from tstorch.session import make_recipe
+
+NETWORKS = ("mlp", "cnn", "residual", "residual_plain", "transformer", "light_shufflenet")
+DRAWN, SEED = 20, 0
+
+
+@cache
+def model(name):
+    return network(name)
+
+
+@cache
+def artifact(name) -> Artifact:
+    return compiled(model(name))
+
+
+def compiled(of) -> Artifact:
+    return compile_model(of, make_recipe("cpu", plugins=False, without=["propagate-layout"])).artifact
+
+
+def draw() -> list[Change]:
+    """Twenty nodes of all networks, and for each one of the changes that it allows."""
+    rng = random.Random(SEED)
+    allowed: dict[tuple[str, str], list[Change]] = {}
+    for name in NETWORKS:
+        for change in changes(name, model(name)):
+            allowed.setdefault((name, change.node), []).append(change)
+    return [rng.choice(allowed[node]) for node in rng.sample(sorted(allowed), DRAWN)]
+
+
+def listing(of: Artifact, node: str) -> set[int]:
+    """The dispatches that name a node."""
+    return {row["id"] for row in of.dispatches if any(owner["id"] == node for op in row["nodes"] for owner in op)}
+
+
+@pytest.mark.parametrize("change", draw(), ids=str)
+def test_a_changed_node_changes_exactly_the_dispatches_that_list_it(change):
+    before, after = artifact(change.network), compiled(change.applied(model(change.network)))
+    assert [row["nodes"] for row in before.dispatches] == [row["nodes"] for row in after.dispatches]
+    old, new = Contents(before), Contents(after)
+    changed = {row["id"] for row in before.dispatches if old.of(row["id"]) != new.of(row["id"])}
+    listed, run = listing(before, change.node), {row["id"] for row in before.dispatches if row["entry"] == "run"}
+    assert changed & run == listed & run
+    assert changed & run
+    # At load a batch norm's scale and its bias are computed apart, and its mean is no part of the former.
+    assert changed <= listed
+
+
+def test_the_comparison_sees_shaders_and_weights_through_what_init_makes_of_them():
+    contents = Contents(artifact("residual"))
+    ids = [row["id"] for row in artifact("residual").dispatches]
+    assert len({contents.of(number) for number in ids}) == len(ids), "no two dispatches have the same weights"
+    (conv,) = listing(artifact("residual"), "stem/relu")
+    assert len(contents.of(conv)[-1]) == 1, "the folded bias has one origin, a dispatch at load"
+
+
+@pytest.mark.parametrize("name", [*SMALL, "light_shufflenet"])
+def test_every_node_is_in_one_place(name):
+    nodes = artifact(name).nodes
+    assert sorted(row["id"] for row in nodes) == sorted(node.name for node in model(name).graph.node)
+    assert {row["where"] for row in nodes} <= {"run", "init", "host", "elided"}
+    entries = {row["id"]: row["entry"] for row in artifact(name).dispatches}
+    for row in nodes:
+        listed = listing(artifact(name), row["id"])
+        run = {number for number in listed if entries[number] == "run"}
+        assert set(row["dispatches"]) == (run or listed), row
+        assert row["where"] == ("run" if run else "init" if listed else row["where"]), row
+        assert bool(row["reason"]) == (row["where"] in ("host", "elided")), row
+
+
+@pytest.mark.parametrize("name", [*SMALL, "light_shufflenet"])
+def test_each_member_of_a_dispatch_owns_an_op_and_the_shares_sum_to_1(name):
+    for row in artifact(name).dispatches:
+        ops = artifact(name).kernels[row["kernel"]].map["ops"]
+        owners = [{owner["id"] for owner in op} for op in row["nodes"]]
+        assert len(owners) == len(ops)
+        assert {share["id"] for share in row["shares"]} == set().union(*owners)
+        assert sum(share["share"] for share in row["shares"]) == pytest.approx(1)
+        assert all(share["share"] >= 0 for share in row["shares"])
