@@ -1,5 +1,6 @@
 """Tests that the README's commands work as they stand there, in order, and that its links lead somewhere."""
 
+import json
 import os
 import re
 import shutil
@@ -56,6 +57,29 @@ def test_shell_blocks_run_in_order(run):
         found = run(["sh", "-eu", "-c", block])
         assert found.returncode == 0, f"{block}\n{found.stdout}"
         assert "Traceback" not in found.stdout
+
+
+@pytest.mark.gpu
+@pytest.mark.model
+def test_a_rule_of_ones_own_brings_the_dispatches_back(folder):
+    """Reads what the commands left behind, so it runs after them."""
+    built_in, without, own = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("built-in", "without", "own")
+    )
+    told = [
+        int(number)
+        for number in re.findall(r"(\d+)\s+dispatches|there are now (\d+)", README)
+        for number in number
+        if number
+    ]
+    assert told == [built_in["dispatches"], without["dispatches"], own["dispatches"]]
+    assert built_in["dispatches"] == own["dispatches"] < without["dispatches"]
+    assert (folder / "remarks.txt").read_text().count("missed TST-F009") >= 20
+    labels = [label for group in own["fusion"]["done"] for label in group["as"]]
+    assert any("my conv + bias" in label for label in labels)
+    assert "TST-F009" not in [missed["id"] for missed in own["fusion"]["missed"]]
+    assert "TST-F009" in [missed["id"] for missed in without["fusion"]["missed"]]
+    assert len((folder / "own.rules").read_text().splitlines()) == 10
 
 
 @pytest.mark.gpu
