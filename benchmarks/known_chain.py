@@ -52,7 +52,7 @@ def chain_model() -> bytes:
 
 
 def with_entries_alone(artifact: Artifact, repeats: dict[int, int]) -> Artifact:
-    """The artifact with an entry `alone ID` for each dispatch: nothing but that, `repeats` times, and two timestamps."""
+    """The artifact with an entry `alone ID` for each dispatch: that alone, `repeats` times, between two timestamps."""
     program, dispatches = copy.deepcopy(artifact.program), copy.deepcopy(artifact.dispatches)
     launches = {command["id"]: command for command in program["entries"]["run"] if command["op"] == "dispatch"}
     unused = 1 + max(row["id"] for row in dispatches)

@@ -13,7 +13,7 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from models import LIGHT, light_network, transformer_block  # noqa: E402
+from models import LIGHT, light_network, transformer_block
 
 
 def main() -> None:
