@@ -27,7 +27,7 @@ def artifact(name) -> Artifact:
 
 
 def compiled(of) -> Artifact:
-    return compile_model(of, make_recipe("cpu", plugins=False, without=["propagate-layout"])).artifact
+    return compile_model(of, make_recipe("cpu", plugins=False)).artifact
 
 
 def draw() -> list[Change]:

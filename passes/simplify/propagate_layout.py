@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xdsl.context import Context
+from xdsl.dialects.builtin import UNKNOWN_LOC, ModuleOp, UnitAttr
 from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.prim.base import ElementwiseOp
@@ -24,6 +26,8 @@ from tstorch.passes.base import TSTorchPass
 from tstorch.passes.rewrite import Pattern, Rewriter, fused_location
 
 Permutation = tuple[int, ...]
+MADE_HERE = "made_here"
+"""Marks, while the pass runs, the transposes behind convolutions: the model knows nothing of them."""
 
 
 class ConvChannelsLast(Pattern):
@@ -56,7 +60,9 @@ class ConvChannelsLast(Pattern):
                 reverse_window=bool(op.reverse_window.value.data),
             )
         )
-        rewriter.replace(op, TransposeOp(conv.result, permutation=inverse(last)))
+        back = TransposeOp(conv.result, permutation=inverse(last))
+        back.attributes[MADE_HERE] = UnitAttr()
+        rewriter.replace(op, back)
 
 
 class SinkBelowElementwise(Pattern):
@@ -143,7 +149,9 @@ class TransposeAsReshape(Pattern):
         shape = shape_of(op.operand)
         order = [axis for axis in ints(op.permutation) if shape[axis] > 1]
         if order == sorted(order):
-            rewriter.replace(op, ReshapeOp(op.operand, shape=shape_of(op.result)))
+            view = ReshapeOp(op.operand, shape=shape_of(op.result))
+            view.attributes.update(op.attributes)
+            rewriter.replace(op, view)
 
 
 @dataclass(frozen=True)
@@ -189,6 +197,14 @@ class PropagateLayoutPass(TSTorchPass):
         SinkBelowCut,
     )
 
+    def apply(self, ctx: Context, module: ModuleOp) -> None:
+        super().apply(ctx, module)
+        for op in module.walk():
+            if op.attributes.pop(MADE_HERE, None):
+                # Where it ends up it is work for whoever wants the first order again, not for the convolution.
+                readers = fused_location(use.operation.location for use in op.results[0].uses)
+                op.location = op.location if readers == UNKNOWN_LOC else readers
+
 
 def moved_by(value: SSAValue) -> Permutation | None:
     """The permutation of the transpose that makes the value; None for any other value."""
@@ -222,10 +238,13 @@ def _back(numbers: Sequence[int], permutation: Permutation) -> list[int]:
 
 
 def _replace(op: Operation, again: Operation, permutation: Permutation, rewriter: Rewriter) -> None:
-    """`op` becomes the transposed result of `again`. A transpose that moves past an op keeps its name, and so does the op."""
-    moved = [value.owner.location for value in op.operands if moved_by(value)]  # pyright: ignore[reportAttributeAccessIssue]
+    """`op` becomes the transposed result of `again`. It keeps its name, and so does a transpose of the model."""
+    moved = [value.owner for value in op.operands if moved_by(value)]
+    named = [each for each in moved if isinstance(each, Operation) and MADE_HERE not in each.attributes]
     again.location = op.location
     rewriter.insert_before(op, again)
     transpose = TransposeOp(again.results[0], permutation=permutation)
-    transpose.location = fused_location(moved)
+    transpose.location = fused_location(each.location for each in named or moved if isinstance(each, Operation))
+    if not named:
+        transpose.attributes[MADE_HERE] = UnitAttr()
     rewriter.replace(op, transpose)
