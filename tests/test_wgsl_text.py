@@ -74,8 +74,7 @@ def test_static_loops_are_expanded_into_named_registers() -> None:
         }
     """)
     assert lines == [
-        "var r0_0: vec4<f32>;",
-        "var r0_1: vec4<f32>;",
+        "var r0_0: vec4<f32>; var r0_1: vec4<f32>;",
         "r0_0.x = b0[lid.x * 16u - 3u];",
         "r0_0.w = b0[lid.x * 16u + 3u];",
         "r0_1.z = b0[lid.x * 16u + 9u];",

@@ -32,6 +32,7 @@ from tstorch.dialects.wgsl.spelling import (
     Text,
     join,
     name_of,
+    separated,
     static_number,
     type_name,
 )
@@ -179,7 +180,7 @@ class RegistersOp(StatementOp):
         return self.memory.type.element_type
 
     def spell_lines(self, of: SpellingOf) -> Sequence[Text]:
-        return [self.spell_one(number) for number in range(self.count)]
+        return [separated(" ", [self.spell_one(number) for number in range(self.count)])]
 
     def spell_one(self, number: int) -> Text:
         """The declaration of one of them."""
