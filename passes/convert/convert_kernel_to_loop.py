@@ -1,5 +1,6 @@
 """Turns each kernel's prim body into a loop nest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -67,7 +68,7 @@ def _convert(kernel: flow.KernelOp) -> loop.KernelOp:
         raise PassError(f"kernel @{name}: {error}") from error
 
 
-def _nest(kernel: flow.KernelOp, schedule: flow.ScheduleAttr, anchors: list[PrimOp]) -> loop.KernelOp:
+def _nest(kernel: flow.KernelOp, schedule: flow.ScheduleAttr, anchors: Sequence[PrimOp]) -> loop.KernelOp:
     """The nest of the schedule's kind. Raises TypeError where the kernel's body does not suit it."""
     kind = schedule.kernel_kind
     if kind is flow.KernelKind.ROW_REDUCTION:

@@ -92,7 +92,9 @@ class _Rows:
         with steps(self.build, length, self.threads) as first:
             position = first + self.thread
             mask = [in_range, (position, length)]
-            seeds = {r.operand: reduced_element(r, self._row_of(r), _inside(r, position)).index for r in reductions}
+            seeds: dict[SSAValue, Indices] = {
+                r.operand: reduced_element(r, self._row_of(r), _inside(r, position)).index for r in reductions
+            }
             where = spread_indices(self.frame.kernel, seeds)
             self.frame.store(
                 [Place(n, where.get(v) or self._like(last, v, position), mask) for n, v in results if v not in of_row]

@@ -17,7 +17,7 @@ def locate(made: Sequence[Operation], found: Found) -> None:
     What takes no operand of a matched op keeps no location, and so gets that of the whole firing.
     """
     takers: dict[SSAValue, list[Operation]] = {}
-    for op in reversed(found.ops.values()):  # producers first
+    for op in reversed(list(found.ops.values())):  # producers first
         for value in op.operands:
             for each in dict.fromkeys((value, source(value))):
                 takers.setdefault(each, []).append(op)
