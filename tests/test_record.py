@@ -24,6 +24,7 @@ PROFILE = {
     "warmup_runs": 2,
     "memory": {
         "requested": 192,
+        "peak": 256,
         "requested_by": {"weight": 32, "activation": 32, "input": 64, "staging": 48, "timestamps": 16},
         "reserved": None,
         "reserved_source": "this driver does not report it",
@@ -87,15 +88,16 @@ def test_without_one_good_light_run_parts_are_unknown_not_zero():
 def test_cold_stages_sum_to_the_wall_and_keep_their_own_time_apart():
     load = {"read": 1.0, "device": 2.0, "self_test": 3.0, "prepare": 1.0, "pipelines": 4.0, "bind": 1.0, "upload": 5.0}
     rows = cold_stages(
-        compiler={"import": 10.0, "passes": 20.0, "codegen": 30.0},
+        session={"import": 10.0, "device": 40.0, "passes": 20.0, "codegen": 30.0},
         startup={"total": 100.0},
         load=load | {"init": 1.0},
         busy=load | {"pipelines": 40.0, "init": 1.0},
         first_run=7.0,
-        wall=190.0,
+        wall=130.0,
     )
-    assert sum(row["ms"] for row in rows) == 190.0
+    assert sum(row["ms"] for row in rows) == 130.0
     stages = {row["name"]: row for row in rows}
-    assert (stages["device"]["ms"], stages["codegen"]["ms"]) == (105.0, 31.0)
+    assert (stages["device"]["ms"], stages["codegen"]["ms"]) == (45.0, 31.0)
+    assert stages["device"]["busy_ms"] == 105.0, "the worker started while the session compiled"
     assert (stages["pipelines"]["ms"], stages["pipelines"]["busy_ms"]) == (6.0, 42.0)
     assert stages["unattributed"]["ms"] == 5.0

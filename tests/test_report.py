@@ -128,7 +128,9 @@ def test_the_headline_answers_in_the_models_own_names():
         *("Top latency contributors", "Operator fusion", "Conclusion"),
     ):
         assert f"\n{label}" in f"\n{headline}"
-    assert "600 us  60 %  conv1 (layer1.conv)" in headline
+    assert "0.600 ms  60 %  conv1 (layer1.conv)" in headline
+    assert "5.50 KiB requested, weights and all" in headline
+    assert "; 8.00 KiB while loading" in headline
     assert "fused        bn1 (layer1.bn), relu1 (layer1.relu) into conv1 (layer1.conv)" in headline
     assert "conv + batchnorm + relu -> fused (2 occurrences)" in headline
     assert "RUNS on llvmpipe" in headline

@@ -44,6 +44,7 @@ class Request:
     rules: Sequence[str] = ()
     without: Sequence[str] = ()
     plugins: bool = True
+    weights: str | None = None
     isolation: Any = "process"
     inputs: str | None = None
     seed: int = 0
@@ -131,7 +132,7 @@ def _labels(path: str) -> Arrays:
 
 
 def _load(request: Request, progress: Callable[[str, int, int], None]) -> Model:
-    return load(request.model, **_options(request, progress))
+    return load(request.model, weights=request.weights, **_options(request, progress))
 
 
 def _options(request: Request, progress: Callable[[str, int, int], None]) -> LoadOptions:

@@ -41,6 +41,7 @@ def _run(options: argparse.Namespace) -> int:
             rules=options.rules,
             without=split_names(options.without),
             plugins=not options.no_plugins,
+            weights=options.weights,
             isolation=options.isolation,
             inputs=options.input,
             seed=options.seed,
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", help="a model (.onnx) or an artifact")
     add_compile_arguments(parser)
     run = parser.add_argument_group("running")
+    run.add_argument("--weights", metavar="FILE|DIR", help="where the model of an artifact without weights lies")
     run.add_argument("--adapter", metavar="NAME", help="the GPU to use, by part of its name, driver or backend")
     run.add_argument("--input", metavar="FILE.npz", help="inputs by name (default: drawn by seed, and legal)")
     run.add_argument("--seed", metavar="N", type=_count, default=0, help="seed of drawn inputs (default: 0)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from tstorch.diagnostics import DiagnosticError
 from tstorch.frontend import import_model
 from tstorch.frontend.weights import WeightStore
 from tstorch.levels import Level, get_pipeline
-from tstorch.pipeline import compile
+from tstorch.pipeline import compile, parse_passes, plan
 from tstorch.plugins import Extensions
 from tstorch.registry import CompilerContext, make_context
 from tstorch.target import Target, set_target
@@ -78,17 +78,38 @@ class Compiled:
     store: WeightStore = field(default_factory=WeightStore)
 
 
-def compile_model(model: str | Path | bytes | ModelProto, recipe: Recipe) -> Compiled:
-    """Compiles a model to an artifact. Raises DiagnosticError for what a user can act on."""
+def compile_model(
+    model: str | Path | bytes | ModelProto, recipe: Recipe, settle: Callable[[Recipe], Recipe] | None = None
+) -> Compiled:
+    """Compiles a model to an artifact. Raises DiagnosticError for what a user can act on.
+
+    `settle` gives the recipe with its final target, as late as it can be known: after the import.
+    """
     stages, store, context = Stages(), WeightStore(), recipe.context()
     with stages.measure("import"):
         module = imported(model, recipe, store)
     with stages.measure("passes"):
+        prepare(recipe, context)
+    recipe = settle(recipe) if settle else recipe
+    with stages.measure("passes"):
+        set_target(module, recipe.target)
         lower(module, Level.FLOW, recipe, context)
     with stages.measure("codegen"):
         lower(module, Level.BUF, recipe, context)
         artifact = emit_artifact(module, pipeline=get_pipeline(module), rules=rule_digests(recipe.rules))
     return Compiled(artifact, weight_sources(artifact, store), stages, model, recipe, store)
+
+
+def prepare(recipe: Recipe, context: CompilerContext) -> None:
+    """Loads the code of the passes, which is a good part of a small model's compilation, ahead of their use."""
+    specs = plan(
+        *(Level.ONNX, Level.BUF),
+        without=recipe.without,
+        rules=recipe.rules,
+        instead=recipe.instead,
+        extensions=context.extensions,
+    )
+    parse_passes(",".join(specs), context.extensions)
 
 
 def imported(model: str | Path | bytes | ModelProto, recipe: Recipe, store: WeightStore | None = None) -> ModuleOp:

@@ -3,6 +3,7 @@
 `--compile-to`, the names of dump files and the list of passes in the artifact are all derived from `PHASES`.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -185,8 +186,13 @@ def compile(
         raise LevelError(f"the module stands at level {start}, beyond {to}; compilation only goes forward")
     specs = plan(start, to, without=without, rules=rules, instead=instead, extensions=context.extensions)
     run_passes(module, parse_passes(",".join(specs), context.extensions), context, observers, verify_each=verify_each)
-    add_to_pipeline(module, specs)
+    add_to_pipeline(module, [portable(spec) for spec in specs])
     return specs
+
+
+def portable(spec: str) -> str:
+    """The spec without the folders of the files that it names: nothing compiled may tell where they lay."""
+    return re.sub(r'="([^"]*[/\\])([^"/\\]+)"', r'="\2"', spec)
 
 
 def parse_passes(text: str, extensions: Extensions | None = None) -> list[ModulePass]:

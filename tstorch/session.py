@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
 import numpy as np
 
 from tstorch.artifact.format import Artifact
-from tstorch.compiled import Compiled, Recipe, Stages, compile_model, imported, lower
+from tstorch.compiled import Compiled, Recipe, compile_model, imported, lower
 from tstorch.diagnostics import DiagnosticError
-from tstorch.frontend.weights import WeightStore
 from tstorch.inputs import draw_inputs, law_text
 from tstorch.instruments import module_text
 from tstorch.levels import Level
 from tstorch.passes.trace.annotate_trace import annotate
 from tstorch.report.build import build_report
-from tstorch.runtime.client import Worker
+from tstorch.runtime.client import Isolation, Worker
+from tstorch.runtime.start import WorkerStart
+from tstorch.saved import is_artifact, read_artifact, read_sources
 from tstorch.target import Target
 from tstorch.trace.file import write_trace
 from tstorch.trace.record import cold_stages, record_trace
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
-Isolation = Literal["process", "none"]
+AnyModel: TypeAlias = "str | Path | bytes | ModelProto"
 
 
 class Measured(Trace):
@@ -147,7 +148,7 @@ class Model:
         """From the call of `load` to the end of the first run; what the user did between them is in no stage."""
         first_run = self._first_run_ms or 0.0
         return cold_stages(
-            compiler=self.compiled.stages.ms,
+            session=self.compiled.stages.ms,
             startup=self._startup_ms,
             load=self._loaded.stages,
             busy=self._loaded.busy,
@@ -172,7 +173,7 @@ def unheard(stage: str, done: int, total: int) -> None:
 
 
 def load(
-    model: str | Path | bytes | ModelProto,
+    model: AnyModel,
     *,
     dims: Mapping[str, int] | None = None,
     target: str | Target | None = None,
@@ -180,6 +181,7 @@ def load(
     rules: Sequence[str | Path] = (),
     without: Sequence[str] = (),
     plugins: bool = True,
+    weights: str | Path | None = None,
     isolation: Isolation = "process",
     progress: Progress = unheard,
 ) -> Model:
@@ -187,19 +189,34 @@ def load(
 
     `dims` binds symbolic dimensions. `target` is an id, a TOML file or a Target; left out, WebGPU's default limits with
     the adapter's class. `adapter` is part of the name of a GPU, `rules` are files of text rules. `without` leaves out
-    passes or rules, `plugins=False` what is installed beside us. The GPU's work is done in a process of its own unless
+    passes or rules, `plugins=False` what is installed beside us. `weights` says where the model of an artifact without
+    weights lies, a file or a folder (by default beside it). The GPU's work is done in a process of its own unless
     `isolation` is "none". Raises DiagnosticError for what a user can act on.
     """
     given = {"dims": dims, "target": target, "rules": rules, "without": without}
-    read = is_artifact(model)
+    if is_artifact(model):
+        return open_model(Model, lambda: read_artifact(model, given, weights), adapter, isolation, progress)
+    if weights is not None:
+        raise DiagnosticError("weights are for an artifact that holds none; a model brings its own")
+    return open_model(Model, Order(model, {**given, "plugins": plugins}), adapter, isolation, progress)
 
-    def compiled(device_class: str) -> Compiled:
-        if read:
-            return _read(model, given)
-        progress("compile", 0, 0)
-        return compile_model(model, make_recipe(device_class, plugins=plugins, **given))
 
-    return open_model(Model, compiled, adapter, isolation, progress)
+@dataclass(frozen=True)
+class Order:
+    """A model to compile, and what `make_recipe` takes; the target follows from the adapter where none is given."""
+
+    model: AnyModel
+    given: Mapping[str, Any]
+
+    def compile(self, start: WorkerStart) -> Compiled:
+        """Compiles the model while its worker starts. Raises DiagnosticError."""
+
+        def settle(recipe: Recipe) -> Recipe:
+            target = recipe.target if self.given.get("target") else _target(None, start.device_class())
+            start.open(target.to_json())
+            return replace(recipe, target=target)
+
+        return compile_model(self.model, make_recipe("cpu", **self.given), settle)
 
 
 Kind = TypeVar("Kind", bound=Model)
@@ -207,19 +224,22 @@ Kind = TypeVar("Kind", bound=Model)
 
 def open_model(
     kind: type[Kind],
-    compiled: Callable[[str], Compiled],
+    made: Order | Callable[[], Compiled],
     adapter: str | None,
     isolation: Isolation,
     progress: Progress,
 ) -> Kind:
-    """A model of class `kind` on a GPU; `compiled` makes the artifact for a class of devices."""
+    """A model of class `kind` on a GPU: one to compile, or one that was compiled already."""
     begin = time.perf_counter()
-    worker = Worker.start(adapter, isolation)
-    try:
-        return kind(worker, compiled(worker.adapter_info()["class"]), progress, begin)
-    except BaseException:
-        worker.close()
-        raise
+    with WorkerStart(adapter, isolation) as start:
+        if isinstance(made, Order):
+            progress("compile", 0, 0)
+            compiled = made.compile(start)
+        else:
+            compiled = made()
+        worker = start.ready()
+        compiled.stages.ms["device"] = start.waited_ms
+        return kind(worker, compiled, progress, begin)
 
 
 def make_recipe(
@@ -245,45 +265,7 @@ def make_recipe(
     )
 
 
-def is_artifact(model: object) -> bool:
-    """Whether `model` is the path of an artifact (a zip) and not of a model."""
-    return isinstance(model, str | Path) and zipfile.is_zipfile(model)
-
-
-def read_sources(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """The weights' bytes by digest, as views of the files that hold them."""
-    return {
-        digest: np.memmap(place["path"], np.uint8, "r", place["offset"], (place["bytes"],))
-        if place["bytes"]
-        else np.empty(0, np.uint8)
-        for digest, place in sources.items()
-    }
-
-
 def _target(target: str | Target | None, device_class: Any) -> Target:
     if isinstance(target, Target):
         return target
     return Target.load(target) if target is not None else Target.default(device_class)
-
-
-def _read(path: Any, given: Mapping[str, Any]) -> Compiled:
-    """An artifact as it was compiled: what shapes compilation comes too late for it."""
-    if late := [name for name, value in given.items() if value]:
-        raise DiagnosticError(
-            f"'{path}' is compiled already: {', '.join(late)} come too late; give the model it was compiled from"
-        )
-    begin = time.perf_counter()
-    artifact = Artifact.read(path)
-    sources = _artifact_sources(Path(path), artifact)
-    return Compiled(artifact, sources, Stages({"import": 1e3 * (time.perf_counter() - begin)}))
-
-
-def _artifact_sources(path: Path, artifact: Artifact) -> dict[str, dict[str, Any]]:
-    """Where the weights lie: in the artifact itself, or in the model's file, beside the artifact or where named."""
-    wanted = [weight for weight in artifact.program["weights"] if weight["digest"] not in artifact.embedded]
-    if not wanted:
-        return dict(artifact.embedded)
-    model = Path(artifact.manifest["model"]["path"])
-    store = WeightStore([path.parent, model.parent])
-    found = store.sources((weight["file"], weight["key"], weight["digest"]) for weight in wanted)
-    return {**artifact.embedded, **found}

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar, Unpack
+from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
-from tstorch.compiled import Compiled, compile_model
 from tstorch.diagnostics import DiagnosticError
 from tstorch.passes.autodiff.expand_autodiff import ExpandAutodiffPass
 from tstorch.passes.autodiff.expand_optimizer import ExpandOptimizerPass
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.convert_onnx_to_prim import ConvertOnnxToPrimPass
-from tstorch.session import Arrays, Isolation, Model, Progress, is_artifact, make_recipe, open_model, unheard
+from tstorch.runtime.client import Isolation
+from tstorch.saved import is_artifact
+from tstorch.session import AnyModel, Arrays, Model, Order, Progress, open_model, unheard
 from tstorch.target import Target
-
-if TYPE_CHECKING:
-    from tstorch.frontend.model_file import ModelProto
-
-    AnyModel = str | Path | bytes | ModelProto
 
 
 class LoadOptions(TypedDict, total=False):
@@ -149,17 +145,11 @@ def _open(
     """A model on a GPU, compiled with passes in the place of the plain conversion to primitives."""
     if is_artifact(model):
         raise DiagnosticError(f"'{model}' is compiled already; give the model itself to differentiate it")
-    progress = options.get("progress", unheard)
     specs = [str(step.pipeline_pass_spec()) for step in steps]
     given: dict[str, Any] = {**options, "keep": keep, "instead": {ConvertOnnxToPrimPass.name: specs}}
     adapter, isolation = given.pop("adapter", None), given.pop("isolation", "process")
-    given.pop("progress", None)
-
-    def compiled(device_class: str) -> Compiled:
-        progress("compile", 0, 0)
-        return compile_model(model, make_recipe(device_class, **given))
-
-    return open_model(kind, compiled, adapter, isolation, progress)
+    progress = given.pop("progress", unheard)
+    return open_model(kind, Order(model, given), adapter, isolation, progress)
 
 
 def _names(wrt: str | Sequence[str]) -> tuple[str, ...]:

@@ -154,6 +154,7 @@ def measured() -> Record:
             "arena_peak": 1024,
             "lower_bound": 1000,
             "requested": 5632,
+            "peak": 8192,
             "reserved": None,
             "reserved_source": "unknown",
         },

@@ -14,11 +14,11 @@ from tstorch.artifact.fingerprint import fingerprint
 from tstorch.artifact.format import Artifact, Kernel
 from tstorch.artifact.wgsl_text import kernel_map, kernel_text
 from tstorch.dialects import buf, wgsl
+from tstorch.dialects.program import INIT, entries_of
 from tstorch.levels import get_dims, get_source
 from tstorch.locations import node_roles
 from tstorch.remarks import elided_nodes, get_remarks
 from tstorch.target import get_target
-
 
 NodeRole = tuple[str, str]
 """The id of a node, and what is done for it: forward, backward, optimizer."""
@@ -26,7 +26,7 @@ NodeRole = tuple[str, str]
 
 def emit_artifact(module: ModuleOp, *, pipeline: Sequence[str] = (), rules: Sequence[str] = ()) -> Artifact:
     """The artifact of a module at level buf; `pipeline` and `rules` are what made it, in order."""
-    entries = [op for op in module.body.block.ops if isinstance(op, buf.EntryOp)]
+    entries = [segment for _, segment in entries_of(module) if isinstance(segment, buf.EntryOp)]
     kernels = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, wgsl.ModuleOp)}
     order = {facts["id"]: i for i, facts in enumerate(_facts(module))}
     return Artifact(
@@ -95,8 +95,8 @@ def shares(
 ) -> dict[NodeRole, float]:
     """How a dispatch's time is split over its nodes, an estimate by the FLOPs of its local ops. The sum is 1.
 
-    `pairs` has the nodes of each local op, in the model's order. An op that was made of several nodes' ops counts for one
-    of them, the first that no earlier dispatch (`served`) works for: a convolution does the work of a normalisation
+    `pairs` has the nodes of each local op, in the model's order. An op that was made of several nodes' ops counts for
+    one of them, the first that no earlier dispatch (`served`) works for: a convolution does the work of a normalisation
     folded into its weights, which has a share of 0. Where nothing computes, each local op counts the same.
     """
     weights = list(flops) if any(flops) else [1] * len(pairs)
@@ -115,7 +115,7 @@ def _nodes(module: ModuleOp, entries: Sequence[buf.EntryOp]) -> Iterator[dict[st
     runs: dict[str, list[int]] = {}
     inits: dict[str, list[int]] = {}
     for entry in entries:
-        found = inits if entry.sym_name.data == "init" else runs
+        found = inits if entry.sym_name.data == INIT else runs
         for op in entry.commands:
             if isinstance(op, buf.DispatchOp):
                 for id in dict.fromkeys(id for id, _ in node_roles(op)):

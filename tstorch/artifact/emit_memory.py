@@ -8,13 +8,14 @@ from xdsl.ir import Operation
 from tstorch.dialects import buf
 from tstorch.dialects.buf.lower_bound import live_bytes
 from tstorch.dialects.buf.memory import Memory
+from tstorch.dialects.program import INIT
 
 PERSISTENT = frozenset({buf.Category.WEIGHT, buf.Category.STATE, buf.Category.OPTIMIZER})
 
 
 def memory_table(entries: Sequence[buf.EntryOp]) -> dict[str, Any]:
     """The content of memory.json: of entry `step` where there is one, else of `run`."""
-    repeated = [entry for entry in entries if entry.sym_name.data != "init"]
+    repeated = [entry for entry in entries if entry.sym_name.data != INIT]
     if not repeated:
         return _table(0, [], 0, [], [])
     entry = repeated[-1]

@@ -117,7 +117,7 @@ class _Importer:
     def _annotate(self, module: ModuleOp) -> None:
         set_level(module, Level.ONNX)
         set_dims(module, self.dimensions.bound)
-        set_source(module, Source(self.file.given, self.file.sha256))
+        set_source(module, Source(self.file.name, self.file.sha256))
         named = {domain or DEFAULT_DOMAIN: IntegerAttr(version, i64) for domain, version in sorted(self.opsets.items())}
         module.attributes[OPSET] = DictionaryAttr(named)
         module.attributes["tst.nodes"] = ArrayAttr(self.nodes)

@@ -21,9 +21,9 @@ class WeightStore:
         self._search = [Path(folder) for folder in search]
         self._files: dict[str, ModelFile] = {}
 
-    def add(self, file: ModelFile) -> None:
-        """Makes a model's tensors known under its base name."""
-        self._files[file.name] = file
+    def add(self, file: ModelFile, name: str | None = None) -> None:
+        """Makes a model's tensors known under its base name, or under the one that it had when it was compiled."""
+        self._files[name or file.name] = file
 
     def stored(self, file: str, key: str, digest: str) -> StoredTensor:
         """Where the bytes lie. Raises OnnxImportError for a missing file or key, or bytes that have changed."""

@@ -38,7 +38,7 @@ def _adapter(report: Record) -> list[str]:
     if timing.get("agreement") is not None:
         facts.append(f"agreement {timing['agreement']:.0f} %")
     if timing.get("probe_us") is not None:
-        facts.append(f"raw sum {time_text(timing['raw_sum_us'])} less {_constant(timing['probe_us'])} a dispatch")
+        facts.append(f"raw sum {time_text(timing['raw_sum_us'])} less {_constant(timing)}")
     if timing.get("sentinel_drift") is not None:
         facts.append(f"clock drift {timing['sentinel_drift']:+.0%}")
     cap = adapter.get("loop_cap")
@@ -48,9 +48,11 @@ def _adapter(report: Record) -> list[str]:
     return [first, "; ".join(facts), *notes]
 
 
-def _constant(probe_us: float) -> str:
-    """The probe's constant, which may be nothing at all: then no time is printed."""
-    return "nothing" if probe_us == 0 else time_text(probe_us)
+def _constant(timing: Record) -> str:
+    """The probe's constant, which may be nothing at all (then no time is printed), and the factor where it is not 1."""
+    constant, scale = timing["probe_us"], timing.get("scale", 1.0)
+    text = "nothing" if constant == 0 else time_text(constant)
+    return f"{text} a dispatch" + ("" if scale == 1 else f", x {scale:.2f}")
 
 
 def _steady(report: Record) -> str:

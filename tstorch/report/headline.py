@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tstorch.report.names import few, node_names
-from tstorch.report.units import bytes_text, ms_text, share_text, time_text
+from tstorch.report.units import bytes_text, in_ms, share_text
 from tstorch.trace.schema import Record
 
 # Label and text of one line.
@@ -39,11 +39,14 @@ def _model(report: Record) -> str:
 
 def _latency(report: Record) -> str:
     latency = report["latency_ms"]
-    return f"{ms_text(latency['median'])} (median of {latency['runs']} runs)"
+    return f"{in_ms(1e3 * latency['median'])} (median of {latency['runs']} runs)"
 
 
 def _memory(memory: Record) -> str:
-    return f"{bytes_text(memory['requested'])} requested, weights and all (weights are {bytes_text(memory['weights'])})"
+    """What a run holds; and what loading held at once, where weights were derived from others then."""
+    steady = f"{bytes_text(memory['requested'])} requested, weights and all (weights are {bytes_text(memory['weights'])})"
+    peak = memory.get("peak") or 0
+    return steady + (f"; {bytes_text(peak)} while loading" if peak > memory["requested"] else "")
 
 
 def _contributors(report: Record) -> list[str]:
@@ -60,7 +63,7 @@ def _contributors(report: Record) -> list[str]:
     whole = sum(led.values())
     lines = []
     for head in sorted(led, key=lambda node: -led[node]):
-        lines.append(f"{time_text(led[head]):>9} {share_text(led[head], whole):>5}  {names.get(head, head)}")
+        lines.append(f"{in_ms(led[head]):>9} {share_text(led[head], whole):>5}  {names.get(head, head)}")
         fused = [names.get(node, node) for node in members[head] if node not in led]
         if fused and len(lines) == 1:
             lines.append(f"{'fused':>9} {'':>5}  {few(fused)} into {names.get(head, head)}")

@@ -21,6 +21,15 @@ def ms_text(ms: float | None) -> str:
     return time_text(None if ms is None else ms * 1e3)
 
 
+def in_ms(us: float | None) -> str:
+    """Microseconds as milliseconds whatever their size: `1,140 ms`, `4.56 ms`, `0.042 ms`."""
+    if us is None:
+        return "untimed"
+    if abs(us) < 1:
+        return "< 1 us"
+    return f"{us / 1e3:.3f} ms" if abs(us) < 1e3 else f"{_three_digits(us / 1e3)} ms"
+
+
 def bytes_text(size: int | None) -> str:
     """Bytes in the largest unit that leaves a number of at least 1: `400 B`, `3.06 MiB`; `unknown` for None."""
     if size is None:

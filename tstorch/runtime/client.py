@@ -87,6 +87,10 @@ class Worker:
         """Name, backend, driver, class, features and limits of the adapter, and the labels of the others."""
         return self._adapter
 
+    def open(self, target: Mapping[str, Any]) -> None:
+        """Opens and tests a device for a target (as in a manifest) ahead of `load`, which then need not."""
+        self._request({"request": "open", "target": dict(target)}, {})
+
     def load(
         self,
         artifact: str | Path,

@@ -116,6 +116,7 @@ class Device:
         self.has_host_clock = self.has_timestamps and info.device_class == "cpu" and sys.platform == "linux"
         self.errors = _ErrorLog()
         self.buffers: list[Buffer] = []
+        self._bytes = self.peak_bytes = 0  # of our live buffers' sizes: the sum now, and the largest so far
         self.reserved_bytes = 0
         self._layouts: dict[tuple[str, ...], tuple[Handle, Handle]] = {}
         self._maps = _Maps()
@@ -143,11 +144,14 @@ class Device:
         self.reserved_bytes += _address_space() - before
         made = Buffer(name, int(descriptor.size), category, handle)
         self.buffers.append(made)
+        self._bytes += made.bytes
+        self.peak_bytes = max(self.peak_bytes, self._bytes)
         return made
 
     def free(self, buffer: Buffer) -> None:
         """Gives the buffer's memory back."""
         self.buffers.remove(buffer)
+        self._bytes -= buffer.bytes
         before = _address_space()
         _raw.wgpuBufferDestroy(buffer.handle)
         _raw.wgpuBufferRelease(buffer.handle)

@@ -63,6 +63,7 @@ class Executor:
         begin = time.perf_counter()
         self._load({**sources, **artifact.embedded}, progress)
         self.report.total = 1e3 * (time.perf_counter() - begin)
+        self.load_peak_bytes = recorder.device.peak_bytes
 
     def _load(self, sources: Mapping[str, Mapping[str, Any]], progress: Progress) -> None:
         program, report = self.artifact.program, self.report

@@ -13,7 +13,7 @@ from tstorch.runtime.recorder import Recorder, Timed, Watch
 from tstorch.runtime.timing import Quality, judge_clock, quiet
 from tstorch.runtime.transfer import Slot, Staging
 
-_LOOPS_TO_COUNT = 70_000  # more than the 65,535 after which Mesa before 23 ends an invocation's loops
+LOOPS_TO_COUNT = 70_000  # more than the 65,535 after which Mesa before 23 ends an invocation's loops
 _TINY_CHAIN = 32
 _TINY_REPEATS = 16
 _CLOCK_TESTS = 5
@@ -118,7 +118,7 @@ class Instruments:
 
     def loop_cap(self, iterations: int = 0) -> int | None:
         """After how many iterations the driver silently ends an invocation's loops; None: not before `iterations`."""
-        rounds = max(_LOOPS_TO_COUNT, iterations)
+        rounds = max(LOOPS_TO_COUNT, iterations)
         counted = scratch(self._device, 4)
         given = words(self._device, [rounds, 0])
         probe = Probe(self._recorder, "count_loops", [given, counted], (1, 1, 1))

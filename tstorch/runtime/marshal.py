@@ -8,7 +8,10 @@ import numpy as np
 from tstorch.diagnostics import RunError
 
 # What the buffer holds for each storage type, as NumPy names it.
-_STORED = {"f32": "<f4", "f16": "<f2", "i32": "<i4", "u32": "<u4", "u8": "u1", "i32<i64": "<i4", "u32<bool": "<u4"}
+_STORED = {
+    "f32": "<f4", "f16": "<f2", "i32": "<i4", "u32": "<u4", "i16": "<i2", "u16": "<u2", "i8": "i1", "u8": "u1",
+    "i32<i64": "<i4", "u32<bool": "<u4",
+}  # fmt: skip
 
 Value = Mapping[str, Any]  # an input, output or state as program.json declares it
 

@@ -12,7 +12,7 @@ from tstorch.runtime.ceilings import measure_ceilings
 from tstorch.runtime.device import Device, adapters
 from tstorch.runtime.executor import Executor, Sample
 from tstorch.runtime.faults import Faults
-from tstorch.runtime.instruments import Instruments, check_iterations
+from tstorch.runtime.instruments import LOOPS_TO_COUNT, Instruments, check_iterations
 from tstorch.runtime.recorder import Recorder, Timed
 from tstorch.runtime.timing import Quality
 from tstorch.runtime.wire import PROTOCOL, Arrays, Header, Progress
@@ -38,11 +38,14 @@ class Service:
         self._executor: Executor | None = None
         self._quality: Quality | None = None
         self._loop_cap: int | None = None
+        self._fresh_for: dict[str, Any] | None = None  # the target of a device on which nothing was loaded yet
+        self._opening_ms: dict[str, float] = {}
 
     def handle(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
         """Answers one request. Raises DiagnosticError for what the user can act on."""
         requests: dict[str, Callable[[Header, Arrays, Progress], Reply]] = {
             "hello": self._hello,
+            "open": self._open,
             "load": self._load,
             "run": self._run,
             "stepwise": self._stepwise,
@@ -66,34 +69,55 @@ class Service:
         adapter = self._info.to_json() | {"label": self._info.label, "others": self._others}
         return {"protocol": PROTOCOL, "adapter": adapter, "adapter_ms": self._adapter_ms}, {}
 
-    def _load(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
-        begin = time.perf_counter()
-        artifact = Artifact.read(header["artifact"])
-        target = artifact.manifest["target"]
-        read = time.perf_counter()
+    def _open(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        self._open_device(header["target"])
+        return {}, {}
+
+    def _open_device(self, target: dict[str, Any]) -> None:
+        """A new device with the target's limits, and what its driver does to long loops."""
         if self._device is not None:
             self._device.close()
-        self._executor = None
+        self._executor = self._fresh_for = None
+        begin = time.perf_counter()
         self._device = Device(self._info, self._adapter, target["limits"], target.get("features", ()))
         self._recorder = Recorder(self._device, self._faults)
         self._instruments = Instruments(self._recorder)
         made = time.perf_counter()
-        iterations = {name: kernel.map.get("iterations", 0) for name, kernel in artifact.kernels.items()}
-        self._loop_cap = self._instruments.loop_cap(max(iterations.values(), default=0))
-        check_iterations(iterations, self._loop_cap)
+        self._loop_cap = self._instruments.loop_cap()
+        self._opening_ms = {"device": 1e3 * (made - begin), "self_test": 1e3 * (time.perf_counter() - made)}
+        self._fresh_for = target
+
+    def _load(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        begin = time.perf_counter()
+        artifact = Artifact.read(header["artifact"])
+        stages = {"read": 1e3 * (time.perf_counter() - begin)}
+        opened = self._fresh_for == artifact.manifest["target"]
+        if not opened:
+            self._open_device(artifact.manifest["target"])
+        stages |= dict.fromkeys(self._opening_ms, 0.0) if opened else self._opening_ms
+        self._fresh_for = None
         tested = time.perf_counter()
+        self._check_loops(artifact)
+        stages["self_test"] += 1e3 * (time.perf_counter() - tested)
         self._executor = Executor(self._recorder, artifact, header["sources"], progress)
         report = self._executor.report
-        before = {"read": read - begin, "device": made - read, "self_test": tested - made}
-        for name, seconds in before.items():
-            report.stages[name] = report.busy[name] = 1e3 * seconds
+        report.stages |= stages
+        report.busy |= stages | self._opening_ms
         report.total = 1e3 * (time.perf_counter() - begin)
         facts = {
             "loop_cap": self._loop_cap,
-            "limits": self._device.limits,
+            "limits": self._device.limits if self._device else {},
             "has_state": bool(artifact.program["state"]),
         }
         return {"report": report.to_json(), **facts}, {}
+
+    def _check_loops(self, artifact: Artifact) -> None:
+        """Refuses kernels that the driver would cut short; counts further where one loops longer than was tested."""
+        iterations = {name: kernel.map.get("iterations", 0) for name, kernel in artifact.kernels.items()}
+        longest = max(iterations.values(), default=0)
+        if self._loop_cap is None and longest > LOOPS_TO_COUNT:
+            self._loop_cap = self._instruments.loop_cap(longest)
+        check_iterations(iterations, self._loop_cap)
 
     def _run(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
         sample = self._loaded.run(arrays, header["entry"], header.get("outputs"), header.get("kind", "plain"))
@@ -141,7 +165,7 @@ class Service:
                 "quantum_ns": self._quality.quantum_ns,
                 "period_ns": device.period_ns,
             },
-            "memory": self._memory(device),
+            "memory": self._memory(executor, device),
             "submitted": self._recorder.submitted.to_json(),
             "loop_cap": self._loop_cap,
             "fingerprint": artifact.manifest.get("fingerprint", ""),
@@ -159,13 +183,14 @@ class Service:
             raise RunError("no artifact is loaded; call load() first")
         return self._executor
 
-    def _memory(self, device: Device) -> dict[str, Any]:
+    def _memory(self, executor: Executor, device: Device) -> dict[str, Any]:
         requested = device.requested_bytes()
         measured = (
             self._info.device_class == "cpu" and device.reserved_bytes >= 0 and Path("/proc/self/status").exists()
         )
         return {
             "requested": sum(requested.values()),
+            "peak": max(executor.load_peak_bytes, sum(requested.values())),
             "requested_by": requested,
             "reserved": _START_BLOCK + device.reserved_bytes if measured else None,
             "reserved_source": "address space taken around allocations, and the driver's start block of 64 MiB"

@@ -19,7 +19,7 @@ STAGING = ("staging", "readback", "timestamps", "instrument")
 
 def cold_stages(
     *,
-    compiler: Milliseconds,
+    session: Milliseconds,
     startup: Milliseconds,
     load: Milliseconds,
     busy: Milliseconds,
@@ -28,20 +28,25 @@ def cold_stages(
 ) -> list[Record]:
     """The stages of a cold start in the report's words, and last what no instrument saw: they sum to `wall`.
 
-    `compiler` is the session's own (import, passes, codegen), `startup` the worker's, `load` and `busy` the runner's
-    stages of loading on the critical path and in themselves. All in milliseconds.
+    `session` is its own (import, passes, codegen, and `device`: how long it waited for the worker, which starts
+    meanwhile), `startup` the worker's, `load` and `busy` the runner's stages of loading on the critical path and in
+    themselves. All in milliseconds.
     """
     on_path = {
-        "import": compiler.get("import", 0.0),
-        "device": startup["total"] + _sum(load, "device", "self_test"),
-        "passes": compiler.get("passes", 0.0),
-        "codegen": compiler.get("codegen", 0.0) + _sum(load, "read"),
+        "import": session.get("import", 0.0),
+        "device": session.get("device", 0.0) + _sum(load, "device", "self_test"),
+        "passes": session.get("passes", 0.0),
+        "codegen": session.get("codegen", 0.0) + _sum(load, "read"),
         "pipelines": _sum(load, "prepare", "pipelines", "bind"),
         "upload": _sum(load, "upload"),
         "init": _sum(load, "init"),
         "first_run": first_run,
     }
-    own = on_path | {"pipelines": _sum(busy, "prepare", "pipelines", "bind"), "upload": _sum(busy, "upload")}
+    own = on_path | {
+        "device": startup["total"] + _sum(busy, "device", "self_test"),
+        "pipelines": _sum(busy, "prepare", "pipelines", "bind"),
+        "upload": _sum(busy, "upload"),
+    }
     rows = [{"name": name, "ms": ms, "busy_ms": own[name]} for name, ms in on_path.items()]
     return [*rows, {"name": "unattributed", "ms": wall - sum(on_path.values())}]
 
@@ -141,6 +146,7 @@ def _memory(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Record:
         "arena_peak": plan["arena_peak"],
         "lower_bound": plan["lower_bound"],
         "requested": seen["requested"],
+        "peak": seen["peak"],
         "requested_by": dict(by),
         "reserved": seen["reserved"],
         "reserved_source": seen["reserved_source"],
