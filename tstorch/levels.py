@@ -45,7 +45,8 @@ KERNEL_OPS = frozenset({"flow.kernel", "loop.kernel", "wgsl.module"})
 
 _FRAME = frozenset({"builtin", "func"})
 # What the host's code may hold once kernels are formed: dispatches, data, and views of what stands in memory.
-_HOST = _FRAME | {"flow.dispatch", "prim.weight", "prim.derived", "prim.reshape", "prim.slice", "prim.concatenate"}
+_DATA = frozenset({"prim.weight", "prim.derived", "prim.reshape", "prim.slice", "prim.concatenate"})
+_HOST = _FRAME | {"program", "flow.dispatch"} | _DATA
 
 _INTEGERS = frozenset({"i1", "i8", "i16", "i32", "i64", "ui8", "ui16", "ui32", "ui64", "i4", "ui4"})
 _ANY_ELEMENT = _INTEGERS | {"f16", "bf16", "f32", "f64"}
@@ -60,7 +61,7 @@ LEVELS: Mapping[Level, Legal] = {
         left_by={},
     ),
     Level.PRIM: Legal(
-        host=_FRAME | {"prim"},
+        host=_FRAME | {"program", "prim"},
         kernel=frozenset(),
         elements=_ANY_ELEMENT,
         left_by={"onnx": "convert-onnx-to-prim"},
@@ -84,7 +85,7 @@ LEVELS: Mapping[Level, Legal] = {
         left_by=dict.fromkeys(["loop", *_SCALAR], "convert-loop-to-wgsl") | {"flow": "convert-kernel-to-loop"},
     ),
     Level.BUF: Legal(
-        host=_FRAME | {"buf", "trace", "wgsl.module"},
+        host=_FRAME | {"program", "buf", "trace", "wgsl.module"},
         kernel=frozenset({"wgsl"}),
         elements=_STORABLE,
         left_by={"flow": "convert-flow-to-buf", "prim": "convert-flow-to-buf", "loop": "convert-loop-to-wgsl"},
@@ -137,7 +138,7 @@ def add_to_pipeline(module: ModuleOp, specs: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """The model file that a module came from: its path as given, and the sha256 of its bytes."""
+    """The model file that a module came from: its base name, and the sha256 of its bytes."""
 
     path: str
     sha256: str

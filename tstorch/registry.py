@@ -25,6 +25,7 @@ DIALECTS: Mapping[str, str] = {
     "loop": "tstorch.dialects.loop:Loop",
     "onnx": "tstorch.dialects.onnx:Onnx",
     "prim": "tstorch.dialects.prim.dialect:Prim",
+    "program": "tstorch.dialects.program:Program",
     "trace": "tstorch.dialects.trace:Trace",
     "wgsl": "tstorch.dialects.wgsl:Wgsl",
 }

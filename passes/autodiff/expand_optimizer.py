@@ -14,6 +14,7 @@ from xdsl.rewriter import InsertPoint
 from xdsl.utils.arg_spec import ArgSpec, ParameterType
 
 from tstorch.diagnostics import DiagnosticError, UsageError
+from tstorch.dialects import program
 from tstorch.dialects.buf import Category, WeightRefAttr
 from tstorch.dialects.prim.formula import Formula
 from tstorch.dialects.prim.types import tensor
@@ -33,14 +34,18 @@ UPDATED = "TST-D010"
 class ExpandOptimizerPass(TSTorchPass):
     """Makes of a graph that returns gradients one that takes a step.
 
-    @main becomes @step. Each weight that `expand-autodiff` gave a gradient of becomes state: an argument that starts
-    as the weight (`tst.start`) and a result that replaces it, both under its name (`tst.state`). What the optimizer
-    keeps is state too: for Adam two moments of each parameter (`adam.m/NAME`, `adam.v/NAME`) and the number of steps
-    taken (`optimizer.step`). The update stands under the node that first uses the parameter, in the role optimizer.
+    @main becomes @step, and its entry "step". Each weight that `expand-autodiff` gave a gradient of becomes state: an
+    argument that starts as the weight (`tst.start`) and a result that replaces it, both under its name
+    (`tst.state`). What the optimizer keeps is state too: for Adam two moments of each parameter (`adam.m/NAME`,
+    `adam.v/NAME`) and the number of steps taken (`optimizer.step`). The update stands under the node that first uses
+    the parameter, in the role optimizer.
 
     Refuses a graph without gradients, and gradients by inputs, which there is nothing to update of.
 
         // before, with {kind="sgd" lr=0.1}
+        program.entry "run" {
+          program.run @main
+        }
         func.func @main(%g: tensor<2xf32> {tst.name = "g"})
             -> (tensor<2xf32> {tst.name = "gradient/w", tst.gradient = "w"}) {
           %w = prim.weight <"m.onnx", "w", "9f2c"> : tensor<2xf32>
@@ -48,6 +53,9 @@ class ExpandOptimizerPass(TSTorchPass):
           func.return %d : tensor<2xf32>
         }
         // after
+        program.entry "step" {
+          program.run @step
+        }
         func.func @step(%g: tensor<2xf32> {tst.name = "g"}, %w: tensor<2xf32> {tst.state = "w",
             tst.start = #buf.weight_ref<"m.onnx", "w", "9f2c">, tst.category = "weight"})
             -> (tensor<2xf32> {tst.state = "w"}) {
@@ -89,7 +97,8 @@ class ExpandOptimizerPass(TSTorchPass):
         signature = Signature(find_function(module, "main", self.name))
         optimizer = OPTIMIZERS[self.kind](self.lr, self.beta1, self.beta2, self.eps)
         names = _Step(signature, optimizer).run()
-        signature.close("step")
+        signature.close(program.STEP)
+        program.rename(module, (program.RUN, "main"), (program.STEP, program.STEP))
         with self.remarks(module) as remarks:
             count = {"parameters": len(names)}
             remarks.passed([], UPDATED, f"{self.kind} updates its parameters where they lie", metric=count)

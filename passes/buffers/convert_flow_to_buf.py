@@ -8,14 +8,13 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation
 
+from tstorch.diagnostics import DiagnosticError
+from tstorch.dialects import program
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.buffers.host_program import HostProgram, weights_of
 from tstorch.passes.buffers.persistent import Persistent
 from tstorch.target import get_target
-
-ENTRIES = {"init": "init", "main": "run", "step": "step"}
-"""Function -> entry, in the order in which dispatches are numbered."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,10 @@ class ConvertFlowToBufPass(TSTorchPass):
 
     Each value gets a buffer of its own; `plan-buffers` packs them. Weights are laid out in as few buffers as the target
     allows. Reshapes and slices become views, the operands of a concatenation views of its result, tied results views of
-    their operand. A result that something else already owns (an input returned as it is) is copied.
+    their operand. A result that something else already owns (an input returned as it is) is copied. A segment's host
+    program has the name of the entry that runs it.
 
-    Refuses, by name, a tensor that is larger than one binding of the target.
+    Refuses, by name, a tensor that is larger than one binding of the target, and a function that no entry runs.
 
         // before
         wgsl.module @exp_0 grid [1, 1, 1] {
@@ -34,6 +34,9 @@ class ConvertFlowToBufPass(TSTorchPass):
           %y = wgsl.binding @b1 at 1 read_write : memref<4xf32>
           wgsl.function @main workgroup [4, 1, 1] (%wg, %lid) {
           }
+        }
+        program.entry "run" {
+          program.run @main
         }
         func.func @main(%x: tensor<4xf32> {tst.name = "x"}) -> (tensor<4xf32> {tst.name = "y"}) {
           %0 = flow.dispatch @exp_0(%x) {nodes = [loc("/exp")], label = "exp", flops = array<i64: 4>}
@@ -48,6 +51,9 @@ class ConvertFlowToBufPass(TSTorchPass):
           %y = wgsl.binding @b1 at 1 read_write : memref<4xf32>
           wgsl.function @main workgroup [4, 1, 1] (%wg, %lid) {
           }
+        }
+        program.entry "run" {
+          program.run @run
         }
         buf.entry @run {
           %0 = buf.view @run.0[0] "x" : !buf.view<tensor<4xf32>>
@@ -64,24 +70,34 @@ class ConvertFlowToBufPass(TSTorchPass):
     ensures = Level.BUF
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
-        functions = _functions(module)
+        segments = _segments(module)
         persistent = Persistent(get_target(module))
         kernels = _kernels(module)
-        needed = {key for name, func in functions.items() if name != "init" for key in weights_of(func)}
+        needed = {key for name, func in segments.items() if name != program.INIT for key in weights_of(func)}
         ids = count()
         buffers: list[Operation] = []
-        for name, func in functions.items():
-            program = HostProgram(func, ENTRIES[name], persistent, kernels, ids, needed)
-            module.body.block.insert_op_before(program.build(), func)
-            buffers += program.buffers
+        for name, func in segments.items():
+            host = HostProgram(func, name, persistent, kernels, ids, needed)
+            module.body.block.insert_op_before(host.build(), func)
+            buffers += host.buffers
+            program.rename(module, (name, func.sym_name.data), (name, name))
             func.detach()
             func.erase()
         _declare(module, [*persistent.declarations(), *buffers])
 
 
-def _functions(module: ModuleOp) -> dict[str, FuncOp]:
-    found = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, FuncOp)}
-    return {name: found[name] for name in ENTRIES if name in found}
+def _segments(module: ModuleOp) -> dict[str, FuncOp]:
+    """The function that each entry runs, by the entry's name. Raises DiagnosticError for one that none or two run."""
+    found = {op.entry_name.data: func for op, func in program.entries_of(module) if isinstance(func, FuncOp)}
+    runs = list(found.values())
+    for func in [op for op in module.body.block.ops if isinstance(op, FuncOp)]:
+        if runs.count(func) != 1:
+            name, times = func.sym_name.data, runs.count(func)
+            raise DiagnosticError(
+                f"func.func @{name} is run by {times} entries; expected one, such as "
+                f'program.entry "{program.RUN}" {{ program.run @{name} }}'
+            )
+    return found
 
 
 def _kernels(module: ModuleOp) -> dict[str, Operation]:

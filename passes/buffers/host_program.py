@@ -13,6 +13,7 @@ from tstorch.dialects import buf, flow
 from tstorch.dialects.prim.shape import ConcatenateOp, ReshapeOp, SliceOp
 from tstorch.dialects.prim.types import dtype_of, ints
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
+from tstorch.dialects.program import INIT
 from tstorch.locations import node_ids
 from tstorch.passes.buffers.persistent import Persistent, check_binding
 
@@ -80,7 +81,7 @@ class HostProgram:
         name = _text(notes.get("tst.name")) or f"result{self._returned.index(value)}"
         if "tst.state" in notes:
             self._keep(value, self._state(notes["tst.state"], notes, value))
-        elif self._entry == "init":
+        elif self._entry == INIT:
             place = self._persistent.derived(name, _tensor(value))
             if not self._is_derived_in_place(value):
                 self._keep(value, self._placed(buf.ViewOp(*place, name, _tensor(value))))
@@ -213,7 +214,7 @@ class HostProgram:
 
     def _is_derived_in_place(self, value: SSAValue) -> bool:
         """Whether a dispatch of init writes a derived weight right where it stays."""
-        if self._entry != "init" or self._returned.count(value) != 1 or value in self._parts:
+        if self._entry != INIT or self._returned.count(value) != 1 or value in self._parts:
             return False
         owner = value.owner
         if not isinstance(owner, flow.DispatchOp):

@@ -6,10 +6,10 @@ from xdsl.dialects.builtin import TensorType
 
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.buf import BufferOp, Category, storage_bytes
+from tstorch.dialects.program import INIT
 from tstorch.target import Limits, Target
 
 ALIGNMENT = 256
-INIT = "init"
 
 
 @dataclass

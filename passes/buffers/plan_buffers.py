@@ -11,6 +11,7 @@ from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.buf import BufferOp, Category, EntryOp, ViewOp, buffers_of
 from tstorch.dialects.buf.lower_bound import lower_bound
 from tstorch.dialects.buf.memory import Allocation, Memory, touched
+from tstorch.dialects.program import INIT
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.buffers.packing import Packer, Plan, Tensor
@@ -128,7 +129,7 @@ def _place(entry: EntryOp, planned: list[Allocation], plan: Plan, buffers: Mappi
     anchor = next(iter(left.values()), None)
     used = [arena for arena, size in enumerate(plan.arenas) if size]
     for arena in used:
-        lifetime = "init" if name == "init" else None
+        lifetime = INIT if name == INIT else None
         buffer = BufferOp(f"{name}.arena{used.index(arena)}", plan.arenas[arena], Category.ACTIVATION, lifetime)
         assert anchor is not None
         block.insert_op_before(buffer, anchor)

@@ -21,6 +21,7 @@ from tstorch.dialects.onnx_graph import body_block
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.types import is_element_type, is_float
 from tstorch.dialects.prim.weight import WeightOp
+from tstorch.dialects.program import RUN, EntryOp, run_before
 from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
@@ -30,6 +31,8 @@ from tstorch.passes.convert.onnx.value import Emitter, Value
 from tstorch.passes.simplify.known_values import KnownValues
 from tstorch.remarks import RemarkSink
 
+GRAPH = "main"
+"""The function that the importer makes of the model's graph."""
 LISTED = 5
 """So many nodes of one unsupported operator are named."""
 
@@ -41,7 +44,8 @@ class ConvertOnnxToPrimPass(TSTorchPass):
     Applies to every node of every function; an operator without a rule of its own is replaced by the definition that
     ONNX gives for it. What only shapes depend on (Shape, Gather, Concat, Reshape chains) is computed here, with the
     primitives' own references. `trainable` marks floating-point weights, so that no pass folds them away: all but the
-    means and variances that batch normalization has learnt by counting.
+    means and variances that batch normalization has learnt by counting. The model's graph, @main, is what the entry
+    "run" runs.
 
     Raises OnnxImportError that lists all unsupported operators at once, and DiagnosticError led by the node for a
     node that breaks its operator's rules, or whose stated type is not what it computes.
@@ -67,7 +71,15 @@ class ConvertOnnxToPrimPass(TSTorchPass):
         with self.remarks(module) as remarks:
             for function in functions:
                 _FunctionConverter(function, remarks, self.trainable).convert()
+        _run_graph(module, functions)
         module.attributes.pop(OPSET, None)
+
+
+def _run_graph(module: ModuleOp, functions: Sequence[FuncOp]) -> None:
+    """Puts the entry of a static model ahead of its graph."""
+    graph = next((function for function in functions if function.sym_name.data == GRAPH), None)
+    if graph is not None and not any(isinstance(op, EntryOp) for op in module.ops):
+        run_before(graph, RUN)
 
 
 def _check_supported(functions: Sequence[FuncOp]) -> None:

@@ -6,6 +6,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
+from tstorch.dialects.program import INIT
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.fusion.composites import group_composites, inline_composites
@@ -67,7 +68,7 @@ class FormDispatchRegionsPass(TSTorchPass):
                 partition = Partition(func)
                 group_composites(partition, named, limit, remarks)
                 if self.fuse:
-                    quiet = func.sym_name.data == "init"
+                    quiet = func.sym_name.data == INIT
                     Grower(partition, remarks, limit, quiet, self.epilogue).run()
                 _say_what_fused(partition, remarks)
                 remarks.elide(group_nodes(partition.ops), "dead: no result needs it")

@@ -11,6 +11,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from tstorch.dialects.prim.base import ContractionOp, GeneratorOp, IndexMapOp, PrimOp
 from tstorch.dialects.prim.shape import ConcatenateOp, TransposeOp
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
+from tstorch.dialects.program import INIT, EntryOp, run_before
 from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
@@ -18,7 +19,7 @@ from tstorch.passes.base import TSTorchPass
 
 @dataclass(frozen=True)
 class OutlineInitPass(TSTorchPass):
-    """Moves what depends on weights alone into @init, which runs once at load; @main reads the results.
+    """Moves what depends on weights alone into @init, which entry "init" runs at load; @main reads the results.
 
     A batch norm that is folded into weights costs nothing per run then. Broadcasts, slices and reshapes of a weight
     stay where they are: they cost nothing in the kernel that reads through them, and would only take memory. A
@@ -32,6 +33,9 @@ class OutlineInitPass(TSTorchPass):
           func.return %0 : tensor<4xf32>
         }
         // after
+        program.entry "init" {
+          program.run @init
+        }
         func.func @init() -> (tensor<4xf32> {tst.name = "w.derived"}) {
           %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<4xf32>
           %e = prim.exp %w : tensor<4xf32> loc("/exp")
@@ -49,12 +53,12 @@ class OutlineInitPass(TSTorchPass):
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         functions = [op for op in module.body.block.ops if isinstance(op, FuncOp)]
-        init = next((func for func in functions if func.sym_name.data == "init"), None)
+        init = next((func for func in functions if func.sym_name.data == INIT), None)
         with self.remarks(module) as remarks:
             for func in functions:
                 values = [] if func is init else list(_worth_deriving(func))
                 if values:
-                    init = init or _empty_init(module, functions[0])
+                    init = init or _empty_init(module)
                     names = _Init(init).add(values)
                     ids = [id for value in values for id in node_ids(_owner(value))]
                     remarks.passed(dict.fromkeys(ids), "TST-I001", f"{len(values)} tensors are computed once, at load")
@@ -93,9 +97,11 @@ def _behind_maps(value: SSAValue, user: Operation) -> SSAValue:
     return _behind_maps(owner.operands[0], owner)
 
 
-def _empty_init(module: ModuleOp, before: FuncOp) -> FuncOp:
-    func = FuncOp("init", ((), ()), Region(Block([ReturnOp()])), res_attrs=ArrayAttr(()))
-    module.body.block.insert_op_before(func, before)
+def _empty_init(module: ModuleOp) -> FuncOp:
+    func = FuncOp(INIT, ((), ()), Region(Block([ReturnOp()])), res_attrs=ArrayAttr(()))
+    first = next(op for op in module.body.block.ops if isinstance(op, EntryOp | FuncOp))
+    module.body.block.insert_op_before(func, first)
+    run_before(func, INIT)
     return func
 
 

@@ -4,10 +4,14 @@
 // CHECK:       buf.buffer @weights0 : 16 "weight" lifetime "init"
 // CHECK-NEXT:  buf.buffer @derived0 : 16 "weight" loc
 // CHECK-NEXT:  buf.buffer @weights1 : 272 "weight" loc
+// CHECK:       program.entry "init" {
+// CHECK-NEXT:    program.run @init
 // CHECK:       buf.entry @init
 // CHECK-NEXT:  %[[RAW:.*]] = buf.weight @weights0[0] <"m.onnx", "w", "9f2c"> from 0 of tensor<4xf32>
 // CHECK-NEXT:  %[[PACKED:.*]] = buf.view @derived0[0] "w.derived"
 // CHECK-NEXT:  buf.dispatch @k(read %[[RAW]] {{.*}} write %[[PACKED]] {{.*}} {id = 0
+// CHECK:       program.entry "run" {
+// CHECK-NEXT:    program.run @run
 // CHECK:       buf.entry @run
 // CHECK-NEXT:  %[[X:.*]] = buf.view @run.0[0] "x" : !buf.view<tensor<4xf32>>
 // CHECK-NEXT:  %[[W:.*]] = buf.derived @derived0[0] "w.derived"
@@ -31,10 +35,16 @@ wgsl.module @k3 grid [1, 1, 1] {
   wgsl.function @main workgroup [4, 1, 1] (%wg, %lid) {
   }
 }
+program.entry "init" {
+  program.run @init
+}
 func.func @init() -> (tensor<4xf32> {tst.name = "w.derived"}) {
   %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<4xf32>
   %0 = flow.dispatch @k(%w) {nodes = [loc("/fold")], label = "mul", flops = array<i64: 4>} : (tensor<4xf32>) -> tensor<4xf32> loc("/fold")
   func.return %0 : tensor<4xf32>
+}
+program.entry "run" {
+  program.run @main
 }
 func.func @main(%x: tensor<4xf32> {tst.name = "x"}) -> (tensor<2x2xf32> {tst.name = "y"}) {
   %w = prim.derived "w.derived" : tensor<4xf32>
@@ -60,6 +70,9 @@ wgsl.module @k grid [1, 1, 1] {
   wgsl.function @main workgroup [4, 1, 1] (%wg, %lid) {
   }
 }
+program.entry "run" {
+  program.run @main
+}
 func.func @main(%x: tensor<64xf32> {tst.name = "x"}) -> (tensor<128xf32> {tst.name = "y"}) {
   %a = flow.dispatch @k(%x) {nodes = [loc("/a")], label = "exp", flops = array<i64: 64>} : (tensor<64xf32>) -> tensor<64xf32> loc("/a")
   %b = flow.dispatch @k(%x) {nodes = [loc("/b")], label = "exp", flops = array<i64: 64>} : (tensor<64xf32>) -> tensor<64xf32> loc("/b")
@@ -84,6 +97,9 @@ wgsl.module @k2 grid [1, 1, 1] {
   wgsl.function @main workgroup [4, 1, 1] (%wg, %lid) {
   }
 }
+program.entry "step" {
+  program.run @step
+}
 func.func @step(%w: tensor<4xf32> {tst.state = "w", tst.start = #buf.weight_ref<"m.onnx", "w", "9f2c">},
     %m: tensor<4xf32> {tst.state = "m", tst.start = 0.0 : f32, tst.category = "optimizer"})
     -> (tensor<4xf32> {tst.state = "w"}, tensor<4xf32> {tst.state = "m"}) {
@@ -100,8 +116,19 @@ wgsl.module @k grid [1, 1, 1] {
   wgsl.function @main workgroup [4, 1, 1] (%wg, %lid) {
   }
 }
+program.entry "run" {
+  program.run @main
+}
 func.func @main() -> (tensor<4xf32> {tst.name = "y"}) {
   %w = prim.weight<"m.onnx", "embedding", "9f2c"> : tensor<50257x768xf32>
   %0 = flow.dispatch @k(%w) {nodes = [loc("/a")], label = "exp", flops = array<i64: 4>} : (tensor<50257x768xf32>) -> tensor<4xf32> loc("/a")
   func.return %0 : tensor<4xf32>
+}
+
+// -----
+
+// Tests that a function that no entry runs is refused, with what runs it.
+// CHECK: func.func @lost is run by 0 entries; expected one, such as program.entry "run" { program.run @lost }
+func.func @lost(%x: tensor<4xf32> {tst.name = "x"}) -> (tensor<4xf32> {tst.name = "y"}) {
+  func.return %x : tensor<4xf32>
 }

@@ -1,6 +1,9 @@
 // RUN: tstorch-opt %s -p outline-init --split-input-file --print-debuginfo | filecheck %s
 
 // Tests that a folded batch norm is computed at load, that the raw weight leaves the graph, and that node ids go along.
+// CHECK:       program.entry "init" {
+// CHECK-NEXT:    program.run @init
+// CHECK-NEXT:  }
 // CHECK-LABEL: func.func @init
 // CHECK-SAME:  -> (tensor<2x4xf32> {tst.name = "w.derived"})
 // CHECK-NEXT:  %[[W:.*]] = prim.weight<"m.onnx", "w", "9f2c"> : tensor<2x4xf32>
