@@ -109,23 +109,25 @@ class ModuleOp(IRDLOperation):
         names = [op.sym_name.data for op in ops if isinstance(op, BindingOp | WorkgroupOp | FunctionOp)]
         if len(set(names)) != len(names):
             raise VerifyException(f"module @{self.sym_name.data}: names {', '.join(names)}; expected each once")
-        self._verify_limits()
+        if problem := self.excess():
+            raise VerifyException(f"kernel @{self.sym_name.data}: {problem}")
 
-    def _verify_limits(self) -> None:
-        where = f"kernel @{self.sym_name.data}"
+    def excess(self) -> str | None:
+        """What the module asks for beyond the target's limits, and what the target has; None where it fits."""
         memory = sum(op.bytes for op in self.body.block.ops if isinstance(op, WorkgroupOp))
         if memory > (most := self.limit("max_compute_workgroup_storage_size", 16384)):
-            raise VerifyException(f"{where}: {memory} bytes of workgroup memory; the target has {most}")
+            return f"{memory} bytes of workgroup memory; the target has {most}"
         sizes = self.function.workgroup_size
         if (n := sizes[0] * sizes[1] * sizes[2]) > (most := self.limit("max_compute_invocations_per_workgroup", 256)):
-            raise VerifyException(f"{where}: {n} invocations in a workgroup; the target allows {most}")
+            return f"{n} invocations in a workgroup; the target allows {most}"
         for axis, size, default in zip("xyz", sizes, (256, 256, 64), strict=True):
             if size > (most := self.limit(f"max_compute_workgroup_size_{axis}", default)):
-                raise VerifyException(f"{where}: a workgroup of {size} along {axis}; the target allows {most}")
+                return f"a workgroup of {size} along {axis}; the target allows {most}"
         if (n := len(self.bindings)) > (most := self.limit("max_storage_buffers_per_shader_stage", 8)):
-            raise VerifyException(f"{where}: {n} bindings; the target allows {most}")
+            return f"{n} bindings; the target allows {most}"
         if (n := max(self.grid.get_values())) > (most := self.limit("max_compute_workgroups_per_dimension", 65535)):
-            raise VerifyException(f"{where}: {n} workgroups along one axis; the target allows {most}")
+            return f"{n} workgroups along one axis; the target allows {most}"
+        return None
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")

@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from xdsl.context import Context
 from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, ModuleOp, i64
 
+from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.loop import KernelOp
 from tstorch.levels import Level
+from tstorch.locations import served_ids
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.loop_to_wgsl.kernel import convert_kernel
 from tstorch.target import Limits, get_target
@@ -17,8 +19,9 @@ class ConvertLoopToWgslPass(TSTorchPass):
     """Turns each loop kernel into a shader module.
 
     Applies to every `loop.kernel`. Declines none: an op without a WGSL form, or packed memory that `pack-words` left,
-    is an error that names the kernel. A binding is `read` where it is never stored to, and an array of vectors where
-    every access is a vector of neighbours that starts at a multiple of 4. Index arithmetic is u32, done once per loop.
+    is an error that names the kernel, and a kernel that needs more than the target has is one that names the node. A
+    binding is `read` where it is never stored to, and an array of vectors where every access is a vector of neighbours
+    that starts at a multiple of 4. Index arithmetic is u32, done once per loop.
 
         // before
         loop.kernel @copy(%x: memref<64xf32>, %out: memref<64xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
@@ -47,6 +50,10 @@ class ConvertLoopToWgslPass(TSTorchPass):
         limits = _special_limits(module)
         for kernel in [op for op in module.ops if isinstance(op, KernelOp)]:
             shader = convert_kernel(kernel, limits)
+            if excess := shader.excess():
+                nodes = served_ids(next(iter(kernel.body.block.ops)))
+                what = f"kernel @{kernel.sym_name.data} takes {excess}; choose a larger --target"
+                raise DiagnosticError(what, node=next(iter(nodes), None))
             block = kernel.parent_block()
             if block is not None:
                 block.insert_op_before(shader, kernel)
