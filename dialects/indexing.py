@@ -314,6 +314,9 @@ def _quotient(e: Index, c: int) -> Index:
         (atom, k), *_ = e.terms.items()
         if isinstance(atom, Quotient) and k == 1:  # (x floordiv a) floordiv b = x floordiv a*b
             return Index(0, {Quotient(atom.dividend, atom.divisor * c): 1})
+        if isinstance(atom, Remainder) and k == 1 and atom.divisor % c == 0:
+            # (x mod a*c) floordiv c = (x floordiv c) mod a
+            return _divide(_divide(atom.dividend, c)[0], atom.divisor // c)[1]
     return Index(0, {Quotient(e, c): 1})
 
 

@@ -176,7 +176,13 @@ class ConvertOp(ElementwiseOp):
         return self.operand if self.operand.type == self.result.type else None
 
     def scalar(self, x: Scalar) -> Scalar:
-        return x.compare("ne", 0) if self.element_type == i1 and x.is_float else x.cast(self.element_type)
+        if self.element_type == i1 and x.is_float:
+            return x.compare("ne", 0)
+        from tstorch.dialects import loop
+
+        if x.is_float and (bounds := narrow_bounds(self.element_type)):
+            x = x.maximum(bounds[0]).minimum(bounds[1])
+        return x.cast(loop.register_type(self.element_type) or self.element_type)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -189,6 +195,14 @@ class ConvertOp(ElementwiseOp):
         yield Sample([(5,)], types=[i64], ranges=[(-300, 300)], properties={"element_type": i8})
         yield Sample([(5,)], types=[i1], properties={"element_type": f32})
         yield Sample([()], types=[ui8], ranges=[(0, 255)], properties={"element_type": i32})
+
+
+def narrow_bounds(type: Attribute) -> tuple[int, int] | None:
+    """The least and the greatest integer of a type that takes less than a word; None for others."""
+    dtype = dtype_of(type)
+    if dtype.kind not in "iu" or dtype.itemsize >= 4:
+        return None
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
 def _saturated(x: Array, dtype: np.dtype) -> Array:
@@ -235,7 +249,9 @@ class BitcastOp(ElementwiseOp):
         return origin if origin.type == self.result.type else None
 
     def scalar(self, x: Scalar) -> Scalar:
-        return x.bitcast(self.element_type)
+        from tstorch.dialects import loop
+
+        return x.bitcast(loop.register_type(self.element_type) or self.element_type)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from tstorch.dialects.flow import KernelKind, KernelOp, ScheduleAttr
+from tstorch.dialects.loop import packed_per_word
 from tstorch.dialects.prim.base import ContractionOp
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.passes.convert.kernel_to_loop.contraction import Sides
@@ -84,7 +85,8 @@ def _rows(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAttr:
     columns = reduced_dimensions(reduction)
     length = prod(shape[d] for d in columns)
     rows = max(prod(shape) // max(length, 1), 1)
-    if not all(isinstance(op, ReduceOp) for op in form.anchors):
+    alone = len(form.anchors) == 1 and _is_narrow(kernel)
+    if alone or not all(isinstance(op, ReduceOp) for op in form.anchors):
         return _elements(kernel, KernelKind.WINDOW, sizes)
     threads = sizes.row_threads if length >= sizes.long_row or sizes.row_threads == 1 else 1
     if length >= sizes.long_row and rows < sizes.threads:
@@ -94,12 +96,20 @@ def _rows(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAttr:
 
 
 def _elements(kernel: KernelOp, kind: KernelKind, sizes: Sizes) -> ScheduleAttr:
-    """Neighbouring elements share an invocation where a vector of them never crosses the last dimension's end."""
+    """Neighbouring elements share an invocation where a vector of them never crosses the last dimension's end.
+
+    Those of a narrow type always do: an invocation owns the words it writes.
+    """
     shape = shape_of(kernel.yielded[0])
     last = shape[-1] if shape else 1
-    vector = 4 if last % 4 == 0 else 1
-    threads = _power_of_two(prod(shape) // vector, sizes.threads)
+    vector = 4 if last % 4 == 0 or _is_narrow(kernel) else 1
+    threads = _power_of_two(-(-prod(shape) // vector), sizes.threads)
     return ScheduleAttr.of(kind, vector=vector, workgroup=(threads, 1, 1))
+
+
+def _is_narrow(kernel: KernelOp) -> bool:
+    """Whether a result's elements share words."""
+    return any(packed_per_word(value.type.element_type) > 1 for value in kernel.yielded)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _power_of_two(most: int, limit: int) -> int:

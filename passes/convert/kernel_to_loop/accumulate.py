@@ -7,9 +7,10 @@ and shares none of them between neighbours.
 from math import ceil
 
 from tstorch.dialects import flow, loop
+from tstorch.dialects.indexing import Index
 from tstorch.dialects.loop import Id
 from tstorch.dialects.prim.base import PrimOp
-from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, convert
+from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, Place, convert
 from tstorch.passes.convert.kernel_to_loop.nest import (
     Ids,
     flat_group,
@@ -45,9 +46,12 @@ def convert_accumulate(kernel: flow.KernelOp, schedule: flow.ScheduleAttr, ancho
             with loops(build, terms.sizes) as at, loops(build, [vector], unroll=True) as [lane]:
                 index = split(first + lane, shape)
                 store(build, terms.join(frame.emit, load(build, sums, lane), index, at), sums, lane)
-        with loops(build, [vector], unroll=True) as [lane]:
+
+        def places(lane: Index) -> list[Place]:
             position = first + lane
             frame.emit.known[result] = lambda _: load(build, sums, lane)
-            frame.store_at({result: split(position, shape)}, [(position, total)])
+            return frame.places_at({result: split(position, shape)}, [(position, total)])
+
+        frame.store_lanes(first, vector, places)
 
     return convert(kernel, grid, body)

@@ -169,4 +169,4 @@ class _Tile:
             self.frame.emit.known[self.anchor.results[0]] = lambda _: load(self.build, self.sums, i, j)
             index = self.sides.at(self.group, split(line, lines), split(lane, lanes))
             mask = [(line, prod(lines)), (lane, prod(lanes))]
-            self.frame.store_at({self.anchor.results[0]: index}, mask)
+            self.frame.store(self.frame.places_at({self.anchor.results[0]: index}, mask))

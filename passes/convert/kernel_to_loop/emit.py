@@ -15,8 +15,17 @@ from tstorch.dialects.loop import Constraint, NestBuilder
 from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp, PrimOp, Source, constant_of
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
 from tstorch.dialects.prim.indexing import GatherOp
+from tstorch.dialects.prim.scalar import Scalar
+from tstorch.dialects.prim.selection import narrow_bounds
 from tstorch.dialects.prim.types import integer, ints
-from tstorch.passes.convert.kernel_to_loop.nest import number, number_attribute, registers_of, serving, shape_of
+from tstorch.passes.convert.kernel_to_loop.nest import (
+    number,
+    number_attribute,
+    registers_of,
+    serving,
+    shape_of,
+    tensor_type,
+)
 
 Indices = Sequence[Index]
 Known = Callable[[Indices], SSAValue]
@@ -81,7 +90,7 @@ class Emitter:
             match owner:
                 case ElementwiseOp():
                     operands = [self.at(operand, index, mask) for operand in owner.operands]
-                    return owner.scalar_body(operands, self.build)
+                    return self._wrapped(owner.scalar_body(operands, self.build), value)
                 case IndexMapOp():
                     return self._moved(owner, index, mask)
                 case ConstantOp():
@@ -91,6 +100,20 @@ class Emitter:
                 case GatherOp():
                     return self._gathered(owner, index, mask)
         raise TypeError(f"'{owner.name}' has no element of its own; its kind needs a loop nest around it")
+
+    def _wrapped(self, scalar: SSAValue, value: SSAValue) -> SSAValue:
+        """The scalar cut to the width of the value's integers: registers are wider than what is stored."""
+        element = tensor_type(value).element_type
+        bounds = narrow_bounds(element)
+        if bounds is None:
+            return scalar
+        low, high = bounds
+        spare = 32 - (high - low).bit_length()
+        if low == 0:
+            return (Scalar(scalar, self.build) & high).value
+        amount = number(self.build, spare, scalar.type)
+        shifted = self.build.insert(arith.ShLIOp(scalar, amount)).result
+        return self.build.insert(arith.ShRSIOp(shifted, amount)).result
 
     def _load(self, value: SSAValue, index: Indices, mask: Sequence[Constraint], fill: float) -> SSAValue:
         memory = self.memory[value]

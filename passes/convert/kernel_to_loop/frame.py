@@ -7,11 +7,24 @@ from xdsl.dialects.builtin import DenseArrayBase, MemRefType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from tstorch.dialects import flow, loop
-from tstorch.dialects.indexing import Index
+from tstorch.dialects.indexing import Index, linearize
 from tstorch.dialects.loop import Constraint, NestBuilder, kernel_builder
 from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp
 from tstorch.passes.convert.kernel_to_loop.emit import Emitter, unsettled
-from tstorch.passes.convert.kernel_to_loop.nest import Ids, parallel, serving, shape_of, tensor_type
+from tstorch.passes.convert.kernel_to_loop.nest import (
+    Ids,
+    load,
+    loops,
+    parallel,
+    private,
+    registers_of,
+    serving,
+    shape_of,
+    size_of,
+    split,
+    store,
+    tensor_type,
+)
 
 Indices = Sequence[Index]
 
@@ -41,10 +54,45 @@ class Frame:
             owner = self.kernel.yielded[place.result].owner
             with serving(self.build, owner if isinstance(owner, Operation) else self.kernel.ops[0]):
                 memory = self.results[place.result]
-                self.build.insert(loop.StoreOp(element, memory, place.index, unsettled(place.mask)))
+                index = self._flat(place) if _is_flat(memory, place) else place.index
+                self.build.insert(loop.StoreOp(element, memory, index, unsettled(place.mask)))
 
-    def store_at(self, seeds: dict[SSAValue, Indices], mask: Sequence[Constraint] = ()) -> None:
-        """Stores each result's element where the loops stand; `seeds` says where that is in the anchor's values."""
+    @property
+    def is_narrow(self) -> bool:
+        """Whether elements of some result share a word: an invocation then stores whole words at once."""
+        return any(map(is_narrow, self.kernel.yielded))
+
+    def store_lanes(self, first: Index, count: int, places: Callable[[Index], Sequence["Place"]]) -> None:
+        """Stores elements first .. first + count - 1 of each result, in row-major order; `places` says where."""
+        if self.is_narrow:
+            self._store_together(first, count, places)
+            return
+        with loops(self.build, [count], unroll=True) as [lane]:
+            self.store(places(lane))
+
+    def _store_together(self, first: Index, count: int, places: Callable[[Index], Sequence["Place"]]) -> None:
+        """Emits the elements one after the other, then stores them all: a narrow result's as the words they share."""
+        build, values = self.build, self.kernel.yielded
+        held = [private(build, [count], registers_of(value)) for value in values]
+        with loops(build, [count], unroll=True) as [lane]:
+            for place, memory in zip(places(lane), held, strict=True):
+                store(build, self.emit.at(values[place.result], place.index), memory, lane)
+        for number, memory in enumerate(held):
+            with loops(build, [count], unroll=True) as [lane]:
+                place = places(lane)[number]
+                binding = self.results[place.result]
+                index = self._flat(place, first + lane) if _is_flat(binding, place) else place.index
+                build.insert(loop.StoreOp(load(build, memory, lane), binding, index, unsettled(place.mask)))
+
+    def _flat(self, place: "Place", position: Index | None = None) -> Indices:
+        """A narrow result's binding has one dimension, so that neighbours are seen to be neighbours."""
+        shape = shape_of(self.kernel.yielded[place.result])
+        if position is not None and list(place.index) == split(position, shape):
+            return [position]
+        return [linearize(place.index, shape)]
+
+    def places_at(self, seeds: dict[SSAValue, Indices], mask: Sequence[Constraint] = ()) -> "list[Place]":
+        """Each result's element where the loops stand; `seeds` says where that is in the anchor's values."""
         where = spread_indices(self.kernel, seeds)
         places: list[Place] = []
         for number, value in enumerate(self.kernel.yielded):
@@ -52,7 +100,7 @@ class Frame:
                 name = self.kernel.sym_name.data
                 raise TypeError(f"result {number} of kernel @{name} is no elementwise function of its anchor")
             places.append(Place(number, where[value], mask))
-        self.store(places)
+        return places
 
 
 @dataclass(frozen=True)
@@ -62,6 +110,15 @@ class Place:
     result: int
     index: Indices
     mask: Sequence[Constraint] = ()
+
+
+def _is_flat(memory: SSAValue, place: Place) -> bool:
+    return isinstance(memory.type, MemRefType) and len(memory.type.get_shape()) != len(place.index)
+
+
+def is_narrow(value: SSAValue) -> bool:
+    """Whether several of the value's elements share a word of memory."""
+    return loop.packed_per_word(tensor_type(value).element_type) > 1
 
 
 def convert(kernel: flow.KernelOp, grid: Grid, body: Callable[[Frame, Ids], None]) -> loop.KernelOp:
@@ -78,7 +135,7 @@ def convert(kernel: flow.KernelOp, grid: Grid, body: Callable[[Frame, Ids], None
         attributes["tied"] = DenseArrayBase.from_list(i64, tied)
     converted = loop.KernelOp(
         kernel.sym_name.data,
-        [MemRefType(tensor_type(value).element_type, shape_of(value)) for value in values],
+        [MemRefType(tensor_type(value).element_type, _memory_shape(value, kernel)) for value in values],
         grid.groups,
         grid.workgroup,
         kind=None if schedule is None else schedule.kind.data,
@@ -87,7 +144,7 @@ def convert(kernel: flow.KernelOp, grid: Grid, body: Callable[[Frame, Ids], None
     )
     converted.location = kernel.location
     bindings = converted.bindings
-    memory = dict(zip(kernel.block.args, bindings, strict=False))
+    memory: dict[SSAValue, SSAValue] = dict(zip(kernel.block.args, bindings, strict=False))
     place = dict(zip(free, bindings[len(memory) :], strict=True))
     results = {number: place.get(number, bindings[operand]) for number, operand in enumerate(tied)}
     build = kernel_builder(converted)
@@ -95,6 +152,10 @@ def convert(kernel: flow.KernelOp, grid: Grid, body: Callable[[Frame, Ids], None
     with parallel(build, grid.groups, grid.workgroup) as ids:
         body(Frame(kernel, build, Emitter(build, memory), results), ids)
     return converted
+
+
+def _memory_shape(value: SSAValue, kernel: flow.KernelOp) -> Sequence[int]:
+    return [size_of(value)] if value not in kernel.block.args and is_narrow(value) else shape_of(value)
 
 
 def spread_indices(kernel: flow.KernelOp, seeds: dict[SSAValue, Indices]) -> dict[SSAValue, Indices]:

@@ -3,9 +3,10 @@
 from math import ceil
 
 from tstorch.dialects import flow, loop
+from tstorch.dialects.indexing import Index
 from tstorch.dialects.loop import Id
 from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, Place, convert
-from tstorch.passes.convert.kernel_to_loop.nest import Ids, flat_group, loops, shape_of, size_of, split, spread
+from tstorch.passes.convert.kernel_to_loop.nest import Ids, flat_group, shape_of, size_of, split, spread
 
 
 def convert_map(kernel: flow.KernelOp, schedule: flow.ScheduleAttr) -> loop.KernelOp:
@@ -16,13 +17,14 @@ def convert_map(kernel: flow.KernelOp, schedule: flow.ScheduleAttr) -> loop.Kern
 
     def body(frame: Frame, ids: Ids) -> None:
         first = (flat_group(ids, grid.groups) * threads + ids[Id.LID_X]) * vector
-        with loops(frame.build, [vector], unroll=True) as [lane]:
+
+        def places(lane: Index) -> list[Place]:
             position = first + lane
-            frame.store(
-                [
-                    Place(number, split(position, shape_of(value)), [(position, size_of(value))])
-                    for number, value in enumerate(kernel.yielded)
-                ]
-            )
+            return [
+                Place(number, split(position, shape_of(value)), [(position, size_of(value))])
+                for number, value in enumerate(kernel.yielded)
+            ]
+
+        frame.store_lanes(first, vector, places)
 
     return convert(kernel, grid, body)
