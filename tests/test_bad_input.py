@@ -173,12 +173,12 @@ def test_a_trace_of_another_model_is_refused(refused, folder):
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        ("max_buffer_size = 1024\nmax_storage_buffer_binding_size = 1024", r"fc\d\.weight' takes \d+ bytes; .*holds 1024"),
-        ("max_storage_buffers_per_shader_stage = 1", r"onnx 'fc0': .* takes \d bindings; the target allows 1; choose a"),
+        ("max_buffer_size = 64\nmax_storage_buffer_binding_size = 64", r"'[a-z0-9]+'.* \d+ bytes.* 64\b"),
+        ("max_storage_buffers_per_shader_stage = 1", r"onnx 'fc1': .* takes \d bindings; the target allows 1; "),
     ],
     ids=["memory", "bindings"],
 )  # fmt: skip
 def test_a_target_that_cannot_hold_the_model_is_named_with_its_limit(refused, folder, tool, files, limits, says):
     target = folder.parent / "target.toml"
     target.write_text(SMALL_TARGET.format(id="tiny-device", limits=limits))
-    assert re.search(says, refused(tool, folder / "open.onnx", "--dim", "batch=1", "--target", target, *files))
+    assert re.search(says, refused(tool, folder / "tiny.onnx", "--dim", "batch=1", "--target", target, *files))
