@@ -44,7 +44,8 @@ def _latency(report: Record) -> str:
 
 def _memory(memory: Record) -> str:
     """What a run holds; and what loading held at once, where weights were derived from others then."""
-    steady = f"{bytes_text(memory['requested'])} requested, weights and all (weights are {bytes_text(memory['weights'])})"
+    weights = bytes_text(memory["weights"])
+    steady = f"{bytes_text(memory['requested'])} requested, weights and all (weights are {weights})"
     peak = memory.get("peak") or 0
     return steady + (f"; {bytes_text(peak)} while loading" if peak > memory["requested"] else "")
 
