@@ -3,9 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from random import Random
 
 ALIGNMENT = 256
 FEW_ARENAS = (2, 3, 4)
+MOVES = 150
+"""So many changes of the best order are tried."""
+GOOD_ENOUGH = 1.1
+"""No moves are tried on a plan whose peak is at most so many times the bytes alive at once."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Tensor:
     last: int
     apart: frozenset[int] = frozenset()
 
-    @property
+    @cached_property
     def padded(self) -> int:
         """Its bytes, up to where the next tensor may start."""
         return -(-self.bytes // ALIGNMENT) * ALIGNMENT
@@ -46,24 +51,39 @@ class Packer:
     max_arena: int
 
     def best(self) -> Plan:
-        """The smallest plan among several orders and numbers of arenas; stops at one that no plan can beat."""
-        bound = max(self._live, default=0)
-        best: Plan | None = None
-        for plan in self._plans():
-            if best is None or plan.peak < best.peak:
-                best = plan
-            if best.peak <= bound:
+        """The smallest plan among several orders and numbers of arenas, improved by small moves where that pays.
+
+        The moves are seeded: the same tensors always get the same plan.
+        """
+        enough = GOOD_ENOUGH * max(self._live, default=0)
+        best, order, arenas = Plan(), list[int](), FEW_ARENAS[0]
+        for tried, count in self._starts():
+            plan = self.in_order(tried, count, below=best.peak or None)
+            if plan is not None and (not best.place or plan.peak < best.peak):
+                best, order, arenas = plan, tried, count
+        chance = Random(0)
+        for _ in range(MOVES):
+            if best.peak <= enough:
                 break
-        return best or Plan()
+            moved = _moved(order, chance)
+            plan = self.in_order(moved, chance.choice((arenas, *FEW_ARENAS)), below=best.peak + 1)
+            if plan is not None:
+                best, order, arenas = plan, moved, len(plan.arenas)
+        return best
 
     def first(self) -> Plan:
         """The plan that places the largest tensors first, in three arenas."""
-        return self.in_order(sorted(range(len(self.tensors)), key=self._keys()[0]), 3)
+        plan = self.in_order(sorted(range(len(self.tensors)), key=self._keys()[0]), 3)
+        assert plan is not None
+        return plan
 
-    def in_order(self, order: Sequence[int], arenas: int) -> Plan:
-        """Places tensors one by one, each where it lets its arena grow least; opens a new arena only where it must."""
+    def in_order(self, order: Sequence[int], arenas: int, below: int | None = None) -> Plan | None:
+        """Places tensors one by one, each where it lets its arena grow least; opens a new arena only where it must.
+
+        None where the plan does not stay below that peak.
+        """
         plan = Plan([0] * arenas)
-        members: list[list[int]] = [[] for _ in range(arenas)]
+        members = [0] * arenas
         for index in order:
             options = list(self._options(index, plan, members))
             if options:
@@ -71,21 +91,19 @@ class Packer:
             else:
                 arena, offset = len(plan.arenas), 0
                 plan.arenas.append(0)
-                members.append([])
+                members.append(0)
             plan.place[index] = (arena, offset)
-            members[arena].append(index)
+            members[arena] |= 1 << index
             plan.arenas[arena] = max(plan.arenas[arena], offset + self.tensors[index].padded)
+            if below is not None and plan.peak >= below:
+                return None
         return plan
 
-    def _plans(self) -> Iterator[Plan]:
-        """Orders worth trying, each with 2, 3 and 4 arenas; then the best order's neighbours."""
-        everyone = range(len(self.tensors))
-        orders = [sorted(everyone, key=key) for key in self._keys()]
-        for order in orders:
+    def _starts(self) -> Iterator[tuple[list[int], int]]:
+        """Orders worth trying, each with 2, 3 and 4 arenas."""
+        for key in self._keys():
             for arenas in FEW_ARENAS:
-                yield self.in_order(order, arenas)
-        for order in orders[:1]:
-            yield from self._neighbours(order)
+                yield sorted(range(len(self.tensors)), key=key), arenas
 
     def _keys(self) -> Sequence[Callable[[int], tuple[int, ...]]]:
         tensors = self.tensors
@@ -95,13 +113,6 @@ class Packer:
             lambda i: (-self._pressure(i), -tensors[i].padded, i),
             lambda i: (tensors[i].first, -tensors[i].padded, i),
         )
-
-    def _neighbours(self, order: list[int]) -> Iterator[Plan]:
-        """Plans that place one of the tensors at the top of the order first."""
-        for position in range(1, min(len(order), 12)):
-            moved = [order[position], *order[:position], *order[position + 1 :]]
-            for arenas in FEW_ARENAS:
-                yield self.in_order(moved, arenas)
 
     def _pressure(self, index: int) -> int:
         """The largest sum of bytes that the tensor is part of."""
@@ -117,20 +128,43 @@ class Packer:
                 live[position] += tensor.padded
         return live
 
-    def _options(self, index: int, plan: Plan, members: list[list[int]]) -> Iterator[tuple[int, int, int, int]]:
+    @cached_property
+    def _apart(self) -> list[int]:
+        """For each tensor, those of other arenas, as bits."""
+        return [sum(1 << other for other in tensor.apart) for tensor in self.tensors]
+
+    @cached_property
+    def _together(self) -> list[int]:
+        """For each tensor, those that live when it does, as bits."""
+        pairs = [[one.lives_with(other) for other in self.tensors] for one in self.tensors]
+        return [sum(1 << other for other, lives in enumerate(row) if lives) for row in pairs]
+
+    def _options(self, index: int, plan: Plan, members: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:
         """(growth, waste, arena, offset) for each arena that may hold the tensor."""
-        tensor = self.tensors[index]
+        size = self.tensors[index].padded
         for arena, inside in enumerate(members):
-            if tensor.apart.isdisjoint(inside):
-                taken = sorted(
-                    (plan.place[other][1], plan.place[other][1] + self.tensors[other].padded)
-                    for other in inside
-                    if self.tensors[other].lives_with(tensor)
-                )
-                waste, offset = _best_gap(taken, tensor.padded, plan.arenas[arena])
-                growth = max(0, offset + tensor.padded - plan.arenas[arena])
+            if not self._apart[index] & inside:
+                others = _bits(self._together[index] & inside)
+                taken = sorted((plan.place[i][1], plan.place[i][1] + self.tensors[i].padded) for i in others)
+                waste, offset = _best_gap(taken, size, plan.arenas[arena])
+                growth = max(0, offset + size - plan.arenas[arena])
                 if plan.arenas[arena] + growth <= self.max_arena:
                     yield growth, waste, arena, offset
+
+
+def _moved(order: Sequence[int], chance: Random) -> list[int]:
+    """The order with one tensor at another place."""
+    moved = list(order)
+    moved.insert(chance.randrange(len(order)), moved.pop(chance.randrange(len(order))))
+    return moved
+
+
+def _bits(mask: int) -> Iterator[int]:
+    """The numbers of the bits that are set."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
 
 
 def _best_gap(taken: Sequence[tuple[int, int]], size: int, arena: int) -> tuple[int, int]:

@@ -28,7 +28,8 @@ class PlanBuffersPass(TSTorchPass):
 
     A dispatch's inputs and outputs never share an arena, for WebGPU would have it bind both read_write. Inputs and
     outputs of the graph lie in the arenas too; weights and state stay where they are. `strategy=search` tries several
-    orders and keeps the smallest plan, `greedy` takes the first. Reports the peak beside the least that is possible.
+    orders and changes of the best one, and keeps the smallest plan; `greedy` takes the first. Reports the peak beside
+    the least that is possible.
 
         // before
         buf.buffer @run.0 : 16 "input"
