@@ -3,12 +3,12 @@
 // Tests that a run of scalars goes to registers before the loop that uses it, mask and location included.
 // CHECK-LABEL: loop.kernel @hoisted
 // CHECK:       loop.for %k < 64 step 4 {
-// CHECK:         %[[RUN:.*]] = loop.alloc private : memref<4xf32> loc("0")
+// CHECK:         %[[HELD:.*]] = loop.alloc private : memref<4xf32> loc("0")
 // CHECK:         loop.for unroll %{{.*}} < 4 step 4 {
 // CHECK:           %[[V:.*]] = loop.load %a[%t, %k + lane] where (%t < 60) : memref<64x64xf32> -> vector<4xf32> loc("0")
-// CHECK:           loop.store %[[V]], %[[RUN]][lane]
+// CHECK:           loop.store %[[V]], %[[HELD]][lane]
 // CHECK:         loop.for unroll %kk < 4 {
-// CHECK:           loop.load %[[RUN]][%kk] : memref<4xf32> -> f32 loc("0")
+// CHECK:           loop.load %[[HELD]][%kk] : memref<4xf32> -> f32 loc("0")
 loop.kernel @hoisted(%a: memref<64x64xf32>, %out: memref<64xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
   loop.parallel %t = lid.x {
     loop.for %k < 64 step 4 {
