@@ -7,13 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import NodeOp
 from tstorch.passes.convert.onnx.value import Emitter, Value
 
 Result = Value | Sequence[Value | None]
+
+
+class DataDependentError(VerifyException):
+    """What decides shapes follows from data. `arguments` are the positions of the graph's inputs that it follows from:
+    with their values known the node could be converted."""
+
+    def __init__(self, position: int, arguments: frozenset[int]):
+        super().__init__(
+            f"input {position} decides shapes and depends on data; it must be a constant or follow from shapes"
+        )
+        self.arguments = arguments
 
 
 class Node:
@@ -73,9 +84,7 @@ class Node:
         if value is None:
             return None
         if (known := self._constants(value.ssa)) is None:
-            raise VerifyException(
-                f"input {position} decides shapes and depends on data; it must be a constant or follow from shapes"
-            )
+            raise DataDependentError(position, arguments_of(value.ssa))
         return known
 
     def setting(self, name: str, position: int) -> Any:
@@ -88,6 +97,20 @@ class Node:
     def axis(self, name: str = "axis", rank: int | None = None) -> int:
         """An attribute that names an axis of the first operand, counted from the front."""
         return normalized(self.attribute(name), self.input(0).rank if rank is None else rank)
+
+
+def arguments_of(value: SSAValue) -> frozenset[int]:
+    """The positions of the function's arguments that a value is computed from."""
+    found, seen, pending = set[int](), {value}, [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, BlockArgument):
+            found.add(current.index)
+        elif isinstance(current.owner, Operation):
+            fresh = [operand for operand in current.owner.operands if operand not in seen]
+            seen.update(fresh)
+            pending.extend(fresh)
+    return frozenset(found)
 
 
 Constants = Callable[[SSAValue], "np.ndarray | None"]
