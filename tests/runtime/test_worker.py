@@ -16,6 +16,7 @@ from tstorch.diagnostics import RunError
 from tstorch.runtime.client import Worker
 from tstorch.runtime.faults import InjectedFault
 from tstorch.runtime.shared import LEAST_BYTES, SharedBlock
+from tstorch.runtime.start import WorkerStart
 from tstorch.runtime.wire import WireError, receive, send
 
 X = np.ones((4, 25), np.float32)
@@ -268,3 +269,35 @@ def created_and_hidden(create, nbytes):
     block = create(nbytes)
     block.unlink()
     return block
+
+
+@pytest.mark.gpu
+def test_a_device_opened_ahead_is_the_one_that_is_loaded_on(add_builder, tmp_path):
+    add_builder.artifact().write(tmp_path / "a.tst")
+    target = add_builder.artifact().manifest["target"]
+    with Worker.start() as worker:
+        worker.open(target)
+        report = worker.load(tmp_path / "a.tst")
+        assert report.stages["device"] == 0
+        assert report.busy["device"] > 0
+        again = worker.load(tmp_path / "a.tst")
+        assert again.stages["device"] > 0, "what was loaded on is not opened twice"
+        worker.open(target | {"limits": target["limits"] | {"max_storage_buffers_per_shader_stage": 7}})
+        assert worker.load(tmp_path / "a.tst").stages["device"] > 0, "another target's device is not taken"
+        assert worker.run({"x": X, "z": X})["y"][0, 0] == 2
+
+
+@pytest.mark.gpu
+def test_a_start_that_is_left_with_an_error_leaves_no_worker():
+    before = set(children())
+    with pytest.raises(KeyError), WorkerStart(None, "process") as start:
+        assert start.device_class() in ("cpu", "integrated", "discrete")
+        raise KeyError("the model does not compile")
+    assert set(children()) <= before
+    with pytest.raises(RunError, match="no adapter matches"), WorkerStart("voodoo", "process") as start:
+        start.ready()
+    with WorkerStart(None, "process") as start:
+        worker = start.ready()
+    assert start.waited_ms > 0
+    assert worker.adapter_info()["name"]
+    worker.close()
