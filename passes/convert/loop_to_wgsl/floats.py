@@ -4,7 +4,7 @@ from xdsl.dialects.builtin import f32, i32
 from xdsl.ir import Attribute, SSAValue
 
 from tstorch.dialects.loop import scalar_of
-from tstorch.dialects.wgsl import Operator, Prefix
+from tstorch.dialects.wgsl import Builtin, Operator, Prefix
 from tstorch.passes.convert.loop_to_wgsl.emit import Emitter
 
 INFINITY_BITS = 0x7F800000
@@ -18,15 +18,16 @@ def test_bits(emit: Emitter, operator: Operator, value: SSAValue) -> SSAValue:
     return emit.binary(operator, magnitude, emit.number(INFINITY_BITS, bits.type))
 
 
-def extremum(emit: Emitter, operator: Operator, a: SSAValue, b: SSAValue, *, certain: bool = False) -> SSAValue:
-    """`b` where `a operator b` holds or b is NaN, else `a`: the maximum by LT, the minimum by GT.
+def extremum(emit: Emitter, builtin: Builtin, a: SSAValue, b: SSAValue, *, certain: bool = False) -> SSAValue:
+    """The maximum or minimum, NaN where either operand is; `certain` says that b is a number.
 
-    A comparison with NaN does not hold, so an `a` that is NaN stays. `certain` says that b is a number.
+    Found by the bits: a select on a comparison is no way out, drivers make a max of it that drops NaN.
     """
-    chosen = emit.select(emit.binary(operator, a, b), b, a)
-    if certain or scalar_of(b.type) != f32:
+    chosen = emit.call(builtin, a, b)
+    if scalar_of(b.type) != f32:
         return chosen
-    return emit.select(test_bits(emit, Operator.GT, b), b, chosen)
+    chosen = emit.select(test_bits(emit, Operator.GT, a), a, chosen)
+    return chosen if certain else emit.select(test_bits(emit, Operator.GT, b), b, chosen)
 
 
 def compare_floats(emit: Emitter, operator: Operator, a: SSAValue, b: SSAValue) -> SSAValue:

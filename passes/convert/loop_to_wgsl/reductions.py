@@ -8,7 +8,7 @@ from xdsl.ir import Attribute, SSAValue
 from tstorch.dialects import loop, wgsl
 from tstorch.dialects.indexing import Index, linearize
 from tstorch.dialects.loop import LANES, Id, ReduceKind, ui32, vector_of
-from tstorch.dialects.wgsl import Operator
+from tstorch.dialects.wgsl import Builtin, Operator
 from tstorch.passes.convert.loop_to_wgsl.emit import Emitter
 from tstorch.passes.convert.loop_to_wgsl.floats import extremum
 from tstorch.passes.convert.loop_to_wgsl.memory import Memory
@@ -26,9 +26,9 @@ def combine(kind: ReduceKind, a: SSAValue, b: SSAValue, emit: Emitter) -> SSAVal
         case ReduceKind.MUL:
             return emit.binary(Operator.MUL, a, b)
         case ReduceKind.MAX:
-            return extremum(emit, Operator.LT, a, b)
+            return extremum(emit, Builtin.MAX, a, b)
         case ReduceKind.MIN:
-            return extremum(emit, Operator.GT, a, b)
+            return extremum(emit, Builtin.MIN, a, b)
 
 
 def reduce_tile(op: loop.ReduceTileOp, memory: Memory, scopes: Scopes, emit: Emitter) -> SSAValue:

@@ -41,6 +41,13 @@ def _signed(operator: Operator) -> Rule:
     return rule
 
 
+def _signed_remainder(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    """Out of the quotient: Vulkan leaves the remainder of negative numbers open."""
+    a, b = map(emit.signed, args)
+    whole = emit.binary(Operator.MUL, emit.binary(Operator.DIV, a, b), b)
+    return emit.bitcast(scalar_of(args[0].type), emit.binary(Operator.SUB, a, whole))
+
+
 def _unsigned(operator: Operator) -> Rule:
     """On ui32, whatever the operands' type says."""
 
@@ -152,8 +159,8 @@ def _predicate(op: Operation, names: Sequence[str]) -> str:
 def _tanh(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
     (x,) = args
     low, high = emit.number(-_TANH_SATURATES, x.type), emit.number(_TANH_SATURATES, x.type)
-    raised = extremum(emit, Operator.LT, x, low, certain=True)
-    return emit.call(Builtin.TANH, extremum(emit, Operator.GT, raised, high, certain=True))
+    clamped = emit.call(Builtin.TANH, emit.call(Builtin.CLAMP, x, low, high))
+    return emit.select(test_bits(emit, Operator.GT, x), x, clamped)
 
 
 def _polynomial(emit: Emitter, x: SSAValue, coefficients: Sequence[float]) -> SSAValue:
@@ -219,15 +226,15 @@ def _float_test(operator: Operator) -> Rule:
     return lambda emit, op, args: test_bits(emit, operator, args[0])
 
 
-def _extremum(operator: Operator) -> Rule:
-    """NaN where an operand is; a constant is none, so that an activation costs one comparison."""
+def _extremum(builtin: Builtin) -> Rule:
+    """NaN where an operand is; a constant is none."""
 
     def rule(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
         first, second = args
         if is_finite_number(op.operands[0]):
             first, second = second, first
         certain = is_finite_number(op.operands[0]) or is_finite_number(op.operands[1])
-        return extremum(emit, operator, first, second, certain=certain)
+        return extremum(emit, builtin, first, second, certain=certain)
 
     return rule
 
@@ -273,8 +280,8 @@ RULES: Mapping[type[Operation], Rule] = {
     arith.MulfOp: _operator(Operator.MUL),
     arith.DivfOp: _operator(Operator.DIV),
     arith.NegfOp: lambda emit, op, args: emit.unary(Prefix.NEGATE, args[0]),
-    arith.MaximumfOp: _extremum(Operator.LT),
-    arith.MinimumfOp: _extremum(Operator.GT),
+    arith.MaximumfOp: _extremum(Builtin.MAX),
+    arith.MinimumfOp: _extremum(Builtin.MIN),
     arith.MaxnumfOp: _builtin(Builtin.MAX),
     arith.MinnumfOp: _builtin(Builtin.MIN),
     arith.AddiOp: _operator(Operator.ADD),
@@ -282,7 +289,7 @@ RULES: Mapping[type[Operation], Rule] = {
     arith.MuliOp: _operator(Operator.MUL),
     arith.DivSIOp: _signed(Operator.DIV),
     arith.DivUIOp: _unsigned(Operator.DIV),
-    arith.RemSIOp: _signed(Operator.REM),
+    arith.RemSIOp: _signed_remainder,
     arith.RemUIOp: _unsigned(Operator.REM),
     arith.AndIOp: _operator(Operator.AND),
     arith.OrIOp: _operator(Operator.OR),
