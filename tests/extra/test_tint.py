@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from models import LIGHT, SMALL, light_network
+from models import SMALL
+from networks import LARGE, network
 
 from tstorch.compiled import Recipe, compile_model
 
@@ -59,10 +60,9 @@ def tint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Errors]:
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("name", [*SMALL, *LIGHT])
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
 def test_tint_accepts_every_shader(name: str, tint: Errors) -> None:
-    network = SMALL[name]() if name in SMALL else light_network(name)
-    kernels = compile_model(network, Recipe()).artifact.kernels
+    kernels = compile_model(network(name), Recipe()).artifact.kernels
     assert kernels
     assert {kernel: found for kernel, made in kernels.items() if (found := tint(made.wgsl))} == {}
 
