@@ -5,6 +5,9 @@
 The truth of a kernel is its time alone: launched so many times in one run, nothing else beside it, that two timestamps
 around all of them weigh nothing; half of these runs come before the profile and half after it. A printed time passes
 within 5 % or 1 us of the truth. Exit status 1 where one does not, or where the GPU has no clock.
+
+The kernels are products alone: a softmax that waits for memory more than it computes is 1 to 2 us faster when the same
+code ran just before it (seen on an H200), so that its time alone is not its time in any chain.
 """
 
 import argparse
@@ -27,7 +30,7 @@ from tstorch.runtime.client import Worker
 from tstorch.session import make_recipe
 
 ROWS = 128
-WIDTHS = (64, 512, 1024, 256, 2048, 128, 1024, 1024)
+WIDTHS = (64, 512, 1024, 256, 2048, 128, 1024, 1024, 384, 768, 96, 640, 1536, 64)
 ALONE_US = 20_000.0
 """How long one kernel is repeated within a run."""
 REPEATS = range(8, 4001)
@@ -35,14 +38,13 @@ TOLERANCE, TOLERANCE_US = 0.05, 1.0
 
 
 def chain_model() -> bytes:
-    """Matrix products of several sizes, a softmax behind each: no two of them fit into one kernel."""
+    """Matrix products of several sizes: no two of them fit into one kernel, and each keeps the GPU busy by itself."""
     rng, nodes, weights, x = np.random.default_rng(0), [], [], "x"
     for at, (inner, outer) in enumerate(pairwise(WIDTHS)):
         weight = rng.standard_normal((inner, outer), np.float32) / np.float32(inner**0.5)
         weights.append(numpy_helper.from_array(weight, f"w{at}"))
         nodes.append(helper.make_node("MatMul", [x, f"w{at}"], [f"p{at}"], name=f"product{at}"))
-        nodes.append(helper.make_node("Softmax", [f"p{at}"], [f"s{at}"], name=f"softmax{at}", axis=1))
-        x = f"s{at}"
+        x = f"p{at}"
     ends = [
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [ROWS, width])]
         for name, width in (("x", WIDTHS[0]), (x, WIDTHS[-1]))
