@@ -89,6 +89,27 @@ def test_replace_builds_ops_under_all_nodes_it_stands_for() -> None:
     ]
 
 
+def test_what_is_made_of_one_nodes_weights_serves_that_node_alone() -> None:
+    module = apply(
+        """pattern p {
+          match a = prim.mul(n, w) where is_weight(w)
+          match n = prim.add(x, v) one_use where is_weight(v)
+          replace a with prim.add(prim.mul(x, w), prim.mul(prim.neg(v), prim.neg(w)))
+        }""",
+        """%two = prim.constant dense<2.0> : tensor<2x3xf32>
+        %three = prim.constant dense<3.0> : tensor<2x3xf32>
+        %n = prim.add %x, %two : tensor<2x3xf32> loc("shift")
+        %a = prim.mul %n, %three : tensor<2x3xf32> loc("scale")
+        func.return %a : tensor<2x3xf32>""",
+    )
+    served = {op.name: node_ids(op) for op in module.walk() if op.name in ("prim.add", "prim.neg")}
+    negations = [node_ids(op) for op in module.walk() if op.name == "prim.neg"]
+    products = [node_ids(op) for op in module.walk() if op.name == "prim.mul"]
+    assert served["prim.add"] == ("shift", "scale"), "the last op stands for all that was matched"
+    assert negations == [("shift",), ("scale",)]
+    assert products == [("shift", "scale"), ("shift", "scale")]
+
+
 def test_replace_by_an_existing_value_lists_the_node() -> None:
     module = apply(
         "pattern p { match a = prim.add(x, z) where is_zero(z) replace a with x }",
