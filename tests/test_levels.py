@@ -7,7 +7,9 @@ from xdsl.utils.exceptions import VerifyException
 
 from tstorch.diagnostics import DiagnosticError, LevelError
 from tstorch.levels import LEVELS, Level, Source, get_dims, get_level, get_source, set_dims, set_level, set_source
+from tstorch.passes.fusion.rules.library import library_rules
 from tstorch.pipeline import PHASES, Contract, compile, optional_passes, plan
+from tstorch.plugins import Extensions
 from tstorch.registry import DIALECTS, PASSES, load
 from tstorch.remarks import Remark, RemarkKind, add_elided, add_remarks, elided_nodes, get_remarks
 from tstorch.target import Limits, Target, get_target, set_target
@@ -87,6 +89,21 @@ def test_what_cannot_be_left_out_is_refused_with_what_can() -> None:
         plan(Level.ONNX, Level.PRIM, without=["convert-onnx-to-prim"])
     for name in optional_passes():
         assert name not in [spec.partition("{")[0] for spec in plan(Level.ONNX, Level.BUF, without=[name])]
+
+
+def test_without_takes_files_of_rules_and_switches_of_passes() -> None:
+    specs = plan(Level.ONNX, Level.FLOW, without=["epilogue"])
+    assert "form-dispatch-regions{epilogue=false}" in specs
+    assert [spec for spec in specs if "without=" in spec] == [
+        "apply-rules{only=replace without=epilogue}",
+        "apply-rules{only=outline without=epilogue}",
+    ]
+    assert {rule.name for rule in library_rules(Extensions(), ["epilogue"])} == {
+        "fold_batch_norm",
+        "fold_batch_norm_bias",
+    }
+    with pytest.raises(DiagnosticError, match=r"cannot leave out epilog; optional .*\bepilogue\b"):
+        plan(Level.ONNX, Level.FLOW, without=["epilog"])
 
 
 def test_the_order_check_sees_what_the_verifier_does_not() -> None:
