@@ -289,10 +289,14 @@ def test_a_device_opened_ahead_is_the_one_that_is_loaded_on(add_builder, tmp_pat
 
 @pytest.mark.gpu
 def test_a_start_that_is_left_with_an_error_leaves_no_worker():
+    def failing():
+        with WorkerStart(None, "process") as start:
+            assert start.device_class() in ("cpu", "integrated", "discrete")
+            raise KeyError("the model does not compile")
+
     before = set(children())
-    with pytest.raises(KeyError), WorkerStart(None, "process") as start:
-        assert start.device_class() in ("cpu", "integrated", "discrete")
-        raise KeyError("the model does not compile")
+    with pytest.raises(KeyError):
+        failing()
     assert set(children()) <= before
     with pytest.raises(RunError, match="no adapter matches"), WorkerStart("voodoo", "process") as start:
         start.ready()
