@@ -2,19 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 
-from tstorch.dialects.prim.base import ContractionOp, GeneratorOp, IndexMapOp, PrimOp
+from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp, GeneratorOp, IndexMapOp, PrimOp
 from tstorch.dialects.prim.shape import ConcatenateOp, TransposeOp
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.dialects.program import INIT, EntryOp, run_before
 from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
+
+CHEAP = 4096
+"""Elements of what is computed again for each derived value that needs it."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class OutlineInitPass(TSTorchPass):
 
     A batch norm that is folded into weights costs nothing per run then. Broadcasts, slices and reshapes of a weight
     stay where they are: they cost nothing in the kernel that reads through them, and would only take memory. A
-    transpose that feeds a contraction is moved: in order, the weight is read faster. Leaves trainable weights alone.
+    transpose that feeds a contraction is moved: in order, the weight is read faster. What two values need and is small,
+    as a batch norm's scale, is computed for each, so that each is one kernel. Leaves trainable weights alone.
 
         // before
         func.func @main(%x: tensor<4xf32>) -> (tensor<4xf32>) {
@@ -117,22 +122,34 @@ class _Init:
 
     def add(self, values: Sequence[SSAValue]) -> list[str]:
         """Copies what computes the values; their names."""
-        copies: dict[SSAValue, SSAValue] = {}
-        for op in _needed(values):
-            copy = op.clone(copies)
-            copy.location = op.location
-            self._func.body.block.insert_op_before(copy, self._return)
-            for old, new in zip(op.results, copy.results, strict=True):
-                new.name_hint = old.name_hint
-        names = [self._name(value) for value in values]
-        self._return.operands = [*self._return.operands, *(copies[value] for value in values)]
+        shared: dict[SSAValue, SSAValue] = {}
+        results: list[SSAValue] = []
+        names: list[str] = []
+        for value in values:
+            needed = _needed([value])
+            results.append(self._copy(needed, shared)[value])
+            names.append(self._name([op for op in needed if isinstance(op, WeightOp)]))
+        self._return.operands = [*self._return.operands, *results]
         self._func.res_attrs = ArrayAttr(self._notes)
         self._func.function_type = FunctionType.from_lists((), [value.type for value in self._return.operands])
         return names
 
-    def _name(self, value: SSAValue) -> str:
+    def _copy(self, ops: Sequence[Operation], shared: dict[SSAValue, SSAValue]) -> dict[SSAValue, SSAValue]:
+        """Copies ops that are not there yet. What is small is there once for each value, and joins its kernel."""
+        copies: dict[SSAValue, SSAValue] = {}
+        for op in ops:
+            if all(result in shared for result in op.results):
+                continue
+            copy = op.clone(shared | copies)
+            copy.location = op.location
+            self._func.body.block.insert_op_before(copy, self._return)
+            (copies if _is_cheap(op) else shared).update(zip(op.results, copy.results, strict=True))
+            for old, new in zip(op.results, copy.results, strict=True):
+                new.name_hint = old.name_hint
+        return shared | copies
+
+    def _name(self, weights: Sequence[WeightOp]) -> str:
         """After the largest weight in it."""
-        weights = [op for op in _needed([value]) if isinstance(op, WeightOp)]
         stem = max(weights, key=_size).key.data + ".derived"
         taken = {note.data["tst.name"] for note in self._notes}
         name, count = stem, 2
@@ -176,8 +193,11 @@ def _owner(value: SSAValue) -> Operation:
     return value.owner
 
 
-def _size(op: WeightOp) -> int:
-    size = 1
-    for extent in op.result.type.get_shape():  # pyright: ignore[reportAttributeAccessIssue]
-        size *= extent
-    return size
+def _is_cheap(op: Operation) -> bool:
+    """Whether computing it twice costs less than a dispatch and a place of its own."""
+    return isinstance(op, ElementwiseOp | IndexMapOp | GeneratorOp) and _size(op) <= CHEAP
+
+
+def _size(op: Operation) -> int:
+    """Elements of its first result."""
+    return prod(op.results[0].type.get_shape())  # pyright: ignore[reportAttributeAccessIssue]

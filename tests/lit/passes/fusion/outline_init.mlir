@@ -65,3 +65,44 @@ func.func @transposed(%x: tensor<1x4xf32>, %y: tensor<4x4xf32>) -> (tensor<1x4xf
   %s = prim.add %y, %e : tensor<4x4xf32> loc("/add")
   func.return %r, %s : tensor<1x4xf32>, tensor<4x4xf32>
 }
+
+// -----
+
+// Tests that a small value that two others need is computed for each of them, next to it.
+// CHECK-LABEL: func.func @init
+// CHECK:       %[[S:.*]] = prim.exp %{{.*}} : tensor<2xf32> loc("/bn")
+// CHECK-NEXT:  %[[B:.*]] = prim.broadcast_in_dim %[[S]]
+// CHECK-NEXT:  %[[W:.*]] = prim.mul %{{.*}}, %[[B]] : tensor<2x4xf32>
+// CHECK:       %[[T:.*]] = prim.exp %{{.*}} : tensor<2xf32> loc("/bn")
+// CHECK-NEXT:  %[[C:.*]] = prim.neg %[[T]]
+// CHECK-NEXT:  return %[[W]], %[[C]]
+// CHECK-LABEL: func.func @shared
+func.func @shared(%x: tensor<1x4xf32>) -> tensor<1x2xf32> {
+  %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<2x4xf32>
+  %s = prim.weight<"m.onnx", "s", "1a2b"> : tensor<2xf32>
+  %e = prim.exp %s : tensor<2xf32> loc("/bn")
+  %b = prim.broadcast_in_dim %e, shape = [2, 4], dimensions = [0] : tensor<2xf32> -> tensor<2x4xf32> loc("/bn")
+  %f = prim.mul %w, %b : tensor<2x4xf32> loc("/conv")
+  %n = prim.neg %e : tensor<2xf32> loc("/bias")
+  %r = prim.dot_general %x, %f, batch = [] x [], contract = [1] x [1] : tensor<1x4xf32>, tensor<2x4xf32> -> tensor<1x2xf32> loc("/conv")
+  %c = prim.broadcast_in_dim %n, shape = [1, 2], dimensions = [1] : tensor<2xf32> -> tensor<1x2xf32> loc("/bias")
+  %y = prim.add %r, %c : tensor<1x2xf32> loc("/bias")
+  func.return %y : tensor<1x2xf32>
+}
+
+// -----
+
+// Tests that a large value that two others need is computed once.
+// CHECK-LABEL: func.func @init
+// CHECK:       prim.exp
+// CHECK-NOT:   prim.exp
+// CHECK-LABEL: func.func @large
+func.func @large(%x: tensor<8192xf32>) -> tensor<8192xf32> {
+  %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<8192xf32>
+  %e = prim.exp %w : tensor<8192xf32> loc("/e")
+  %f = prim.neg %e : tensor<8192xf32> loc("/f")
+  %g = prim.abs %e : tensor<8192xf32> loc("/g")
+  %r = prim.mul %x, %f : tensor<8192xf32> loc("/r")
+  %y = prim.add %r, %g : tensor<8192xf32> loc("/y")
+  func.return %y : tensor<8192xf32>
+}
