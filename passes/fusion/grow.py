@@ -8,6 +8,7 @@ from xdsl.ir import Operation, SSAValue
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.flow import KernelKind
 from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp, IndexMapOp
+from tstorch.dialects.prim.indexing import GatherOp
 from tstorch.dialects.prim.shape import ConcatenateOp
 from tstorch.locations import fused_location, location_ids
 from tstorch.passes.fusion.kernel_form import TWO_ANCHORS, KernelForm, Refusal, anchor_kind, kernel_form, shape_of
@@ -19,6 +20,8 @@ CYCLE = "TST-F002"
 MAX_OPS = 64
 MAX_RECOMPUTED = 16
 """Elementwise ops that may run once per copy of a value that is broadcast, rather than in a kernel of their own."""
+MAX_ADDRESS = 4
+"""Elementwise ops that may run once per element that is looked up."""
 
 _PER_TILE = (KernelKind.CONTRACTION, KernelKind.WINDOW, KernelKind.INDEXED)
 
@@ -103,7 +106,7 @@ class Grower:
 
     def _prologue_loss(self, producer: Group, consumer: Group) -> Refusal | None:
         """A map ahead of a contraction or window runs once per tile that loads its result."""
-        if self._behind_anchor(producer, consumer):
+        if self._behind_anchor(producer, consumer) or self._is_address(producer, consumer):
             return None
         partition = self.partition
         made = sum(_bytes(value) for value in partition.results(producer.ops))
@@ -115,6 +118,13 @@ class Grower:
         return Refusal(
             "TST-F005", "it would be computed again for every tile that reads it", "fuse it into its own producer"
         )
+
+    def _is_address(self, producer: Group, consumer: Group) -> bool:
+        """Whether the producer only computes where a gather reads, in few steps: that costs less than a dispatch."""
+        gathers = [op for op in consumer.ops if isinstance(op, GatherOp)]
+        read = {root for op in gathers for root in self.partition.roots(op.indices)}
+        steps = sum(isinstance(op, ElementwiseOp) for op in producer.ops)
+        return not producer.anchored and steps <= MAX_ADDRESS and read >= set(self.partition.results(producer.ops))
 
     def _recompute_loss(self, producer: Group, consumer: Group, kept: list[SSAValue]) -> Refusal | None:
         """A map whose result is read by several elements of the consumer is computed for each of them."""

@@ -5,6 +5,7 @@ A kernel has one set of anchors, which gives it its kind and its iteration space
     none                                 map            the space is the results' common shape
     reductions over the same rows        row_reduction  rows (what is kept) times columns (what is reduced)
     one contraction, window or indexed   that kind      the anchor's result
+    gathers of one shape                 indexed        their results
     one sort                             sort           alone
 
 Ahead of the anchors anything goes that can be computed at any index: elementwise ops, index maps, generators. Behind
@@ -28,6 +29,7 @@ from tstorch.dialects.prim.base import (
     SortOp,
     WindowOp,
 )
+from tstorch.dialects.prim.indexing import GatherOp
 from tstorch.dialects.prim.types import integer, ints
 
 Space = tuple[Index, ...]
@@ -75,10 +77,10 @@ def kernel_form(ops: Sequence[Operation], results: Sequence[SSAValue]) -> Kernel
     kinds = {anchor_kind(op) for op in anchors}
     if kinds == {KernelKind.ROW_REDUCTION}:
         return _RowReduction(anchors).check(ops, results)
-    if len(anchors) > 1:
+    if len(anchors) > 1 and not _are_look_ups(anchors):
         names = " and ".join(op.name for op in anchors)
         return Refusal(TWO_ANCHORS, f"{names} each need a loop nest of their own")
-    return _anchored_form(anchors[0], ops, results)
+    return _anchored_form(anchors, ops, results)
 
 
 def _map_form(results: Sequence[SSAValue]) -> KernelForm | Refusal:
@@ -88,14 +90,24 @@ def _map_form(results: Sequence[SSAValue]) -> KernelForm | Refusal:
     return KernelForm(KernelKind.MAP, ())
 
 
-def _anchored_form(anchor: Operation, ops: Sequence[Operation], results: Sequence[SSAValue]) -> KernelForm | Refusal:
-    kind = anchor_kind(anchor)
+def _are_look_ups(anchors: Sequence[Operation]) -> bool:
+    """Whether the anchors only read, each invocation for its own element: one loop nest serves them all."""
+    shapes = {shape_of(value) for op in anchors for value in op.results}
+    return len(shapes) == 1 and all(isinstance(op, GatherOp) for op in anchors)
+
+
+def _anchored_form(
+    anchors: Sequence[Operation], ops: Sequence[Operation], results: Sequence[SSAValue]
+) -> KernelForm | Refusal:
+    kind = anchor_kind(anchors[0])
     assert kind is not None
-    space: dict[SSAValue, Space] = {value: dimensions(shape_of(value)) for value in anchor.results}
+    space: dict[SSAValue, Space] = {value: dimensions(shape_of(value)) for op in anchors for value in op.results}
     for op in ops:
         behind = [value for value in op.operands if value in space]
-        if op is anchor or not behind:
+        if not behind:
             continue
+        if op in anchors:
+            return Refusal(TWO_ANCHORS, f"{op.name} looks up what another look-up finds")
         if kind is KernelKind.SORT:
             return Refusal(OTHER_SPACE, f"{op.name} would run once per element of a sort, which orders whole rows")
         found = _moved(op, behind, space)
@@ -103,8 +115,8 @@ def _anchored_form(anchor: Operation, ops: Sequence[Operation], results: Sequenc
             return found
         space.update(dict.fromkeys(op.results, found))
     if ahead := [value for value in results if value not in space]:
-        return Refusal(OTHER_SPACE, f"a result of shape {shape_of(ahead[0])} is computed ahead of {anchor.name}")
-    return KernelForm(kind, (anchor,))
+        return Refusal(OTHER_SPACE, f"a result of shape {shape_of(ahead[0])} is computed ahead of {anchors[0].name}")
+    return KernelForm(kind, tuple(anchors))
 
 
 def _moved(op: Operation, behind: Sequence[SSAValue], space: dict[SSAValue, Space]) -> Space | Refusal:

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from math import gcd
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import ModuleOp, TensorType, i32, i64
 from xdsl.ir import SSAValue
 
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.prim.contraction import DotGeneralOp
 from tstorch.dialects.prim.elementwise import AddOp
-from tstorch.dialects.prim.shape import ConcatenateOp, SliceOp
-from tstorch.dialects.prim.types import ints
+from tstorch.dialects.prim.formula import Formula
+from tstorch.dialects.prim.indexing import GatherOp
+from tstorch.dialects.prim.shape import BroadcastInDimOp, ConcatenateOp, ReshapeOp, SliceOp
+from tstorch.dialects.prim.types import integer, ints, ui32
 from tstorch.dialects.prim.weight import WeightOp
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
@@ -91,11 +93,40 @@ class SplitProduct(Pattern):
 
 
 @dataclass(frozen=True)
+class SplitGather(Pattern):
+    """Rows looked up in a weight that no binding holds: looked up in each part, and the right one chosen."""
+
+    limit: int
+
+    def match_and_rewrite(self, op: GatherOp, rewriter: Rewriter, /) -> None:
+        if not _is_oversized(op.operand, self.limit):
+            return
+        by_row = ints(op.start_index_map) == (0,) and ints(op.slice_sizes)[0] == 1
+        pieces = cuts(op.operand, self.limit) if by_row else None
+        if pieces is None:
+            return rewriter.missed(
+                op, "TST-F022", "its weight is cut along its first dimension only, and it looks up by another"
+            )
+        build = rewriter.builder(op)
+        rows = _wide(Formula(op.indices, build))
+        found: Formula | None = None
+        for start, limit in pieces:
+            part = build.insert(slice_of(op.operand, 0, start, limit)).result
+            within = rows if start == 0 else rows - start
+            here = Formula(build.insert(_same_gather(op, part, within.value)).result, build)
+            found = here if found is None else _from_row(op, rows, start).select(here, found)
+        assert found is not None
+        rewriter.passed(op, "TST-F023", f"{len(pieces)} look-ups: no binding of the target holds the whole weight")
+        return rewriter.replace(op, found.value)
+
+
+@dataclass(frozen=True)
 class SplitOversizedBindingsPass(TSTorchPass):
     """Cuts weights that one binding cannot hold: a matrix product becomes several, each with a part of the weight.
 
     A part is a run of rows, so it is a view of the stored weight. Where the weight's first dimension is kept, the
-    parts' results stand side by side; where it is summed over, they are added up. Other uses of such a weight are left,
+    parts' results stand side by side; where it is summed over, they are added up. Rows that are looked up, as in an
+    embedding, are looked up in every part, and the index says which one holds. Other uses of such a weight are left,
     and `convert-flow-to-buf` refuses them by name.
 
         // before, with {limit=2048}
@@ -127,7 +158,7 @@ class SplitOversizedBindingsPass(TSTorchPass):
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         limit = self.limit or get_target(module).limits.max_storage_buffer_binding_size
-        apply_patterns(module, [SplitProduct(limit)], pass_name=self.name)
+        apply_patterns(module, [SplitProduct(limit), SplitGather(limit)], pass_name=self.name)
 
 
 def cuts(weight: SSAValue, limit: int) -> list[tuple[int, int]] | None:
@@ -151,6 +182,35 @@ def slice_of(value: SSAValue, axis: int, start: int, limit: int) -> SliceOp:
     low, high = [0] * len(shape), list(shape)
     low[axis], high[axis] = start, limit
     return SliceOp(value, start=low, limit=high, stride=[1] * len(shape))
+
+
+def _wide(indices: Formula) -> Formula:
+    """The indices in a type that can tell any row from any other."""
+    return indices if indices.type.element_type in (i32, i64, ui32) else indices.convert(i32)
+
+
+def _same_gather(op: GatherOp, operand: SSAValue, indices: SSAValue) -> GatherOp:
+    """The same look-up in another table."""
+    return GatherOp(
+        operand,
+        indices,
+        offset_dims=ints(op.offset_dims),
+        collapsed_slice_dims=ints(op.collapsed_slice_dims),
+        start_index_map=ints(op.start_index_map),
+        index_vector_dim=integer(op.index_vector_dim),
+        slice_sizes=ints(op.slice_sizes),
+    )
+
+
+def _from_row(op: GatherOp, rows: Formula, start: int) -> Formula:
+    """Which elements of the result come from row `start` or one behind it."""
+    assert isinstance(op.result.type, TensorType)
+    shape = op.result.type.get_shape()
+    batch = [axis for axis in range(len(shape)) if axis not in ints(op.offset_dims)]
+    if not batch and not rows.type.get_shape():
+        return rows.compare("ge", start).apply(BroadcastInDimOp, shape=shape, dimensions=())
+    flat = rows.compare("ge", start).apply(ReshapeOp, shape=[shape[axis] for axis in batch])
+    return flat.apply(BroadcastInDimOp, shape=shape, dimensions=batch)
 
 
 def _is_oversized(value: SSAValue, limit: int) -> bool:

@@ -66,3 +66,34 @@ func.func @long_rows(%x: tensor<1x1024xf32>) -> tensor<1x2xf32> {
   %r = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [1] : tensor<1x1024xf32>, tensor<2x1024xf32> -> tensor<1x2xf32> loc("/fc")
   func.return %r : tensor<1x2xf32>
 }
+
+// -----
+
+// Tests that rows looked up in such a weight are looked up in each part, and that the index chooses the part.
+// REMARK:      remark: passed TST-F023 at "/wte": 2 look-ups
+// CHECK-LABEL: func.func @looked_up
+// CHECK:       prim.slice %w, start = [0, 0], limit = [8, 64]
+// CHECK-NEXT:  %[[A:.*]] = prim.gather %{{.*}}, %i, {{.*}} loc("/wte")
+// CHECK-NEXT:  %[[P:.*]] = prim.slice %w, start = [8, 0], limit = [16, 64]
+// CHECK:       %[[I:.*]] = prim.sub %i,
+// CHECK-NEXT:  %[[B:.*]] = prim.gather %[[P]], %[[I]],
+// CHECK:       prim.compare ge %i,
+// CHECK:       prim.select %{{.*}}, %[[B]], %[[A]]
+func.func @looked_up(%i: tensor<3xi32>) -> tensor<3x64xf32> {
+  %w = prim.weight<"m.onnx", "wte", "9f2c"> : tensor<16x64xf32>
+  %r = prim.gather %w, %i, offset_dims = [1], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1, 64] : tensor<16x64xf32>, tensor<3xi32> -> tensor<3x64xf32> loc("/wte")
+  func.return %r : tensor<3x64xf32>
+}
+
+// -----
+
+// Tests that a look-up along another dimension is declined, and that we say so.
+// REMARK:      remark: missed TST-F022 at "/columns"
+// CHECK-LABEL: func.func @columns
+// CHECK-NOT:   prim.slice
+// CHECK:       return
+func.func @columns(%i: tensor<3xi32>) -> tensor<16x3xf32> {
+  %w = prim.weight<"m.onnx", "wte", "9f2c"> : tensor<16x64xf32>
+  %r = prim.gather %w, %i, offset_dims = [0], collapsed_slice_dims = [1], start_index_map = [1], index_vector_dim = 1, slice_sizes = [16, 1] : tensor<16x64xf32>, tensor<3xi32> -> tensor<16x3xf32> loc("/columns")
+  func.return %r : tensor<16x3xf32>
+}
