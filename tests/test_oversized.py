@@ -1,0 +1,43 @@
+"""Tests of weights that one binding of the target cannot hold, on the GPU: whole rows in several bindings."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from chain import Chain
+from models import Builder
+from onnx import ModelProto, TensorProto
+
+from tstorch.runtime.client import Worker
+from tstorch.target import Target
+
+pytestmark = pytest.mark.gpu
+
+ROWS, WIDTH = 21, 64
+SMALL = replace(Target.default("cpu").limits, max_storage_buffer_binding_size=8 * WIDTH * 4)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    with Worker.start() as worker:
+        yield Chain(worker, tmp_path_factory.mktemp("oversized"))
+
+
+def embedding() -> tuple[ModelProto, np.ndarray]:
+    """Rows of a table by int64 ids, from both ends; and the table."""
+    build = Builder(1)
+    table = build.rng.standard_normal((ROWS, WIDTH)).astype(np.float32)
+    rows = build.node("Gather", build.constant("table", table), "ids", name="rows")
+    return build.model({"ids": (TensorProto.INT64, [2, 4])}, {rows: (TensorProto.FLOAT, [2, 4, WIDTH])}), table
+
+
+def test_rows_of_a_table_in_three_bindings_are_one_dispatch(chain):
+    model, table = embedding()
+    target = replace(Target.default("cpu"), limits=SMALL)
+    compiled = chain.compiled(model, target=target)
+    (dispatch,) = [command for command in compiled.artifact.program["entries"]["run"] if command["op"] == "dispatch"]
+    assert len(dispatch["bindings"]) == 3 + 2
+    assert max(binding["bytes"] for binding in dispatch["bindings"]) <= SMALL.max_storage_buffer_binding_size
+    ids = np.array([[0, 6, 7, 13], [14, ROWS - 1, -1, -ROWS]])
+    (found,) = chain.run(compiled, {"ids": ids}).values()
+    np.testing.assert_array_equal(found, table[ids])
