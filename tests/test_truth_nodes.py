@@ -31,13 +31,20 @@ def compiled(of) -> Artifact:
 
 
 def draw() -> list[Change]:
-    """Twenty nodes of all networks, and for each one of the changes that it allows."""
+    """Twenty nodes: for each a network is drawn, a kind of change that it allows, and one of that kind."""
     rng = random.Random(SEED)
-    allowed: dict[tuple[str, str], list[Change]] = {}
-    for name in NETWORKS:
-        for change in changes(name, model(name)):
-            allowed.setdefault((name, change.node), []).append(change)
-    return [rng.choice(allowed[node]) for node in rng.sample(sorted(allowed), DRAWN)]
+    drawn: dict[tuple[str, str], Change] = {}
+    while len(drawn) < DRAWN:
+        name = rng.choice(NETWORKS)
+        allowed = list(changes(name, model(name)))
+        kind = rng.choice(sorted({change.kind for change in allowed}))
+        change = rng.choice([change for change in allowed if change.kind == kind])
+        drawn.setdefault((name, change.node), change)
+    return list(drawn.values())
+
+
+def test_every_kind_of_change_is_drawn():
+    assert {change.kind for change in draw()} == {"weight", "attribute", "axis"}
 
 
 def listing(of: Artifact, node: str) -> set[int]:
@@ -45,10 +52,15 @@ def listing(of: Artifact, node: str) -> set[int]:
     return {row["id"] for row in of.dispatches if any(owner["id"] == node for op in row["nodes"] for owner in op)}
 
 
+def members(of: Artifact) -> list[set[str]]:
+    """The nodes of each dispatch."""
+    return [{owner["id"] for op in row["nodes"] for owner in op} for row in of.dispatches]
+
+
 @pytest.mark.parametrize("change", draw(), ids=str)
 def test_a_changed_node_changes_exactly_the_dispatches_that_list_it(change):
     before, after = artifact(change.network), compiled(change.applied(model(change.network)))
-    assert [row["nodes"] for row in before.dispatches] == [row["nodes"] for row in after.dispatches]
+    assert members(before) == members(after)
     old, new = Contents(before), Contents(after)
     changed = {row["id"] for row in before.dispatches if old.of(row["id"]) != new.of(row["id"])}
     listed, run = listing(before, change.node), {row["id"] for row in before.dispatches if row["entry"] == "run"}

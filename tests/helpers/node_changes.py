@@ -23,6 +23,11 @@ class Change:
     node: str
     what: str
 
+    @property
+    def kind(self) -> str:
+        """weight, attribute or axis."""
+        return self.what.partition(" ")[0]
+
     def __str__(self) -> str:
         return f"{self.network}:{self.node}:{self.what}".replace("/", ".")
 
@@ -31,10 +36,10 @@ class Change:
         changed = ModelProto()
         changed.CopyFrom(model)
         node = next(node for node in changed.graph.node if node.name == self.node)
-        kind, _, which = self.what.partition(" ")
-        if kind == "weight":
+        which = self.what.partition(" ")[2]
+        if self.kind == "weight":
             _change_weight(changed, node, int(which))
-        elif kind == "attribute":
+        elif self.kind == "attribute":
             _set_attribute(node, which, 1.5 * _float_attributes(node)[which])
         else:
             _set_attribute(node, "axis", int(which))
