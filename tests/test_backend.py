@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt
+from onnx.reference import ReferenceEvaluator
 
 from tstorch import backend
 from tstorch.diagnostics import RunError
@@ -80,3 +81,38 @@ def test_inputs_go_by_name_too_and_missing_ones_are_named():
 def test_a_refusal_is_onnx_own_and_names_the_node(node, said):
     with pytest.raises(BackendIsNotSupposedToImplementIt, match=f"(?s){said}"):
         backend.prepare(made([node], [("x", TensorProto.FLOAT, [3, 4])]))
+
+
+INDICES = np.array([[1, 2, 0], [2, 0, -3]])
+TABLE = np.arange(9, dtype=np.float32).reshape(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs"),
+    [
+        (helper.make_node("GatherElements", ["x", "i"], ["y"], axis=0), [TABLE, INDICES]),
+        (helper.make_node("GatherND", ["x", "i"], ["y"], batch_dims=1), [TABLE, INDICES.T[:, :1] % 3]),
+        (helper.make_node("ScatterElements", ["x", "i", "u"], ["y"], axis=1, reduction="add"),
+         [TABLE, INDICES, TABLE[:2]]),
+        (helper.make_node("ScatterND", ["x", "i", "u"], ["y"]), [TABLE, np.array([[2], [-3]]), TABLE[:2]]),
+        (helper.make_node("BitShift", ["x", "i"], ["y"], direction="LEFT"),
+         [np.array([1, 2], np.uint32), np.array([31, 2], np.uint32)]),
+        (helper.make_node("Max", ["x", "i"], ["y"]), [np.array([1, 7], np.uint64), np.array([5, 2], np.uint64)]),
+        (helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"], axis=1),
+         [X, np.array([0.1, 0.2, 0.5, 1], np.float32), np.array([0, 9, -7, 1], np.int8)]),
+        (helper.make_node("MatMulInteger", ["x", "w", "a"], ["y"]),
+         [np.array([[255, 3], [7, 200]], np.uint8), np.array([[-5], [100]], np.int8), np.array(12, np.uint8)]),
+        (helper.make_node("Resize", ["x", "", "", "s"], ["y"], mode="cubic"),
+         [X.reshape(1, 1, 3, 4), np.array([1, 1, 5, 3])]),
+        (helper.make_node("Mish", ["x"], ["y"]), [np.linspace(-30, 30, 64, dtype=np.float32)]),
+        (helper.make_node("ReduceLogSum", ["x"], ["y"]), [np.zeros((2, 0, 3), np.float32)]),
+    ],
+    ids=lambda given: given.op_type if isinstance(given, onnx.NodeProto) else "",
+)  # fmt: skip
+def test_a_node_computes_what_onnx_reference_does(node, inputs):
+    version = 18 if node.op_type != "BitShift" else 11
+    named = dict(zip([name for name in node.input if name], inputs, strict=True))
+    (want,) = ReferenceEvaluator(node).run(None, {**named, **{name: None for name in node.input if not name}})
+    (got,) = backend.run_node(node, inputs, opset_version=version)
+    assert got.dtype == want.dtype
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)

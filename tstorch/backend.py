@@ -29,6 +29,7 @@ from tstorch.compiled import Compiled, Recipe, compile_model
 from tstorch.diagnostics import DiagnosticError, RunError
 from tstorch.passes.convert.onnx.node import DataDependentError
 from tstorch.runtime.client import Worker
+from tstorch.runtime.marshal import check_range
 from tstorch.target import Target
 
 MOST_PLANS = 32
@@ -136,6 +137,7 @@ class Rep(BackendRep):
         """
         given = self._named(inputs)
         plan = self._plan(given)
+        _check_ranges(plan, given)
         outputs = self._gpu.run(plan, {name: given[name] for name in plan.inputs})
         names = [value.name for value in self._model.graph.output]
         return namedtupledict("Outputs", names)(*(outputs[name] for name in names))
@@ -262,6 +264,15 @@ def _specialise(model: ModelProto, given: Mapping[str, np.ndarray], names: Any) 
         if value.name in names:
             copy.graph.initializer.append(numpy_helper.from_array(given[value.name], value.name))
     return copy
+
+
+def _check_ranges(plan: Plan, given: Arrays) -> None:
+    for value in plan.compiled.artifact.program["inputs"]:
+        if "range" in value:
+            try:
+                check_range(value, given[value["name"]])
+            except RunError as error:
+                raise _refusal(error) from error
 
 
 def _refusal(error: DiagnosticError) -> Exception:

@@ -422,7 +422,7 @@ class ShiftOp(BitsOp):
 
 @irdl_op_definition
 class ShiftLeftOp(ShiftOp):
-    """x times 2**y; 0 where y is the width or more."""
+    """x times 2**y; 0 where y is the width or more, or negative."""
 
     name = "prim.shift_left"
 
@@ -432,12 +432,12 @@ class ShiftLeftOp(ShiftOp):
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         width = _width(x)
         shifted = x.apply(arith.ShLIOp, y.minimum(width - 1))
-        return y.compare("lt", width).select(shifted, x.lift(0))
+        return _below(y, width).select(shifted, x.lift(0))
 
 
 @irdl_op_definition
 class ShiftRightOp(ShiftOp):
-    """x over 2**y, rounded down; where y is the width or more, 0, or -1 for a negative x."""
+    """x over 2**y, rounded down; where y is the width or more, 0, or -1 for a negative x; so for a negative y."""
 
     name = "prim.shift_right"
 
@@ -447,8 +447,14 @@ class ShiftRightOp(ShiftOp):
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         width = _width(x)
         if not x.is_unsigned:
-            return x.apply(arith.ShRSIOp, y.minimum(width - 1))
+            return x.apply(arith.ShRSIOp, _below(y, width).select(y, y.lift(width - 1)))
         return y.compare("lt", width).select(x.apply(arith.ShRUIOp, y.minimum(width - 1)), x.lift(0))
+
+
+def _below(y: Scalar, width: int) -> Scalar:
+    """Whether y is a number of places; a negative one is too many."""
+    below = y.compare("lt", width)
+    return below if y.is_unsigned else below & y.compare("ge", 0)
 
 
 def _width(x: Scalar) -> int:

@@ -111,8 +111,10 @@ class TanhOp(SmoothUnaryOp):
         return g * (1 - y * y)
 
     def scalar(self, x: Scalar) -> Scalar:
-        # Some devices form it from e**x, which overflows where tanh has long been 1.
-        return x.minimum(15.0).maximum(-15.0).apply(math.TanhOp)
+        # Some devices form it from e**x, which overflows where tanh has long been 1, and loses digits near 0.
+        square = x * x
+        near = x * square.polynomial([2 / 15, -1 / 3, 1.0])
+        return x.abs().compare("lt", 0.05).select(near, x.minimum(15.0).maximum(-15.0).apply(math.TanhOp))
 
 
 @irdl_op_definition

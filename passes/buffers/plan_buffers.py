@@ -94,6 +94,10 @@ class PlanBuffersPass(TSTorchPass):
         )
 
 
+WORD_BYTES = 4
+"""The size of an arena that holds only tensors without elements: WebGPU has no empty buffer to bind."""
+
+
 def persistent_buffers(entry: EntryOp) -> frozenset[str]:
     """The names of the buffers whose content outlives a run."""
     buffers = buffers_of(entry)
@@ -128,10 +132,12 @@ def _place(entry: EntryOp, planned: list[Allocation], plan: Plan, buffers: Mappi
     name = entry.sym_name.data
     left = {each.op.buffer_name: buffers[each.op.buffer_name] for each in planned}
     anchor = next(iter(left.values()), None)
-    used = [arena for arena, size in enumerate(plan.arenas) if size]
+    used = sorted({arena for arena, _ in plan.place.values()})
     for arena in used:
         lifetime = INIT if name == INIT else None
-        buffer = BufferOp(f"{name}.arena{used.index(arena)}", plan.arenas[arena], Category.ACTIVATION, lifetime)
+        buffer = BufferOp(
+            f"{name}.arena{used.index(arena)}", plan.arenas[arena] or WORD_BYTES, Category.ACTIVATION, lifetime
+        )
         assert anchor is not None
         block.insert_op_before(buffer, anchor)
     for position, allocation in enumerate(planned):

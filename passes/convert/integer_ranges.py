@@ -44,13 +44,19 @@ def is_wide(value: SSAValue) -> bool:
 
 def ranges_of(block: Block, given: Mapping[SSAValue, Range]) -> dict[SSAValue, Range]:
     """The interval of each 64-bit value of a block. Arguments that are not `given` one are within HOST."""
-    ranges: dict[SSAValue, Range] = {arg: given.get(arg, HOST) for arg in block.args if is_wide(arg)}
+    ranges: dict[SSAValue, Range] = {arg: given.get(arg, _host(arg)) for arg in block.args if is_wide(arg)}
     for op in block.ops:
         yielded = _yielded(op, ranges)
         for position, result in enumerate(op.results):
             if is_wide(result):
                 ranges[result] = yielded[position] if yielded else _range(op, ranges)
     return ranges
+
+
+def _host(value: SSAValue) -> Range:
+    """What the host lets through."""
+    assert isinstance(value.type, TensorType)
+    return HOST if value.type.element_type == i64 else (0, HOST[1])
 
 
 def _yielded(op: Operation, ranges: Mapping[SSAValue, Range]) -> list[Range]:
@@ -146,7 +152,7 @@ def _remainder(operands: Sequence[Range]) -> Range:
 def _quotient(operands: Sequence[Range]) -> Range:
     (low, high), _ = operands
     most = max(abs(low), abs(high))
-    return -most, most
+    return (0, high) if low >= 0 and operands[1][0] >= 0 else (-most, most)
 
 
 def _bits(operands: Sequence[Range]) -> Range:

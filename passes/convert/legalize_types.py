@@ -34,7 +34,7 @@ from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.arg_reduce import expand_arg_reduce
-from tstorch.passes.convert.integer_ranges import HOST, WORD, Range, is_wide, ranges_of
+from tstorch.passes.convert.integer_ranges import HOST, WIDE, WORD, Range, is_wide, ranges_of
 from tstorch.remarks import RemarkSink
 
 Notes = dict[str, Attribute]
@@ -48,7 +48,7 @@ class LegalizeTypesPass(TSTorchPass):
     narrowed by the host, which checks each value, and a weight's lower words are read. Truth values that cross the
     function's border become words of 0 and 1. The caller still passes and gets what the model says (`tst.dtype`).
 
-    Refuses, by node: float64; 64-bit integers whose values may not fit.
+    Refuses, by node: float64; 64-bit integers whose values may not fit; results without elements.
 
         // before
         func.func @main(%i: tensor<2xi64> {tst.name = "i"}) -> (tensor<2xi64> {tst.name = "o"}) {
@@ -72,6 +72,7 @@ class LegalizeTypesPass(TSTorchPass):
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         functions = [op for op in module.body.block.ops if isinstance(op, FuncOp)]
         _refuse_double(functions)
+        _refuse_empty(functions)
         with self.remarks(module) as remarks:
             for func in functions:
                 notes = _Border(func)
@@ -93,6 +94,20 @@ def _refuse_double(functions: Sequence[FuncOp]) -> None:
             "convert the model, or run with --demote-f64",
             node=next(iter(found)),
         )
+
+
+def _refuse_empty(functions: Sequence[FuncOp]) -> None:
+    """No dispatch could write a result without elements."""
+    for func in functions:
+        returned = func.body.block.last_op
+        for position, value in enumerate(returned.operands if returned else ()):
+            if 0 in _shape(value):
+                node = next(iter(node_ids(value.owner)), None) if isinstance(value.owner, Operation) else None
+                raise DiagnosticError(
+                    f"output {position} of @{func.sym_name.data} is {value.type}; outputs without elements have no "
+                    "WebGPU form: cut them off the model",
+                    node=node,
+                )
 
 
 class _Border:
@@ -149,9 +164,10 @@ def _notes(type: Attribute, *, taken: bool) -> Notes:
     assert isinstance(type, TensorType)
     if type.element_type == i1:
         return {"tst.dtype": StringAttr("bool")}
-    if type.element_type == i64:
-        checked: Notes = {"tst.range": DenseArrayBase.from_list(i64, HOST)} if taken else {}
-        return {"tst.dtype": StringAttr("int64"), **checked}
+    if type.element_type in WIDE:
+        limits = HOST if type.element_type == i64 else (0, HOST[1])
+        checked: Notes = {"tst.range": DenseArrayBase.from_list(i64, limits)} if taken else {}
+        return {"tst.dtype": StringAttr(dtype_of(type).name), **checked}
     return {}
 
 
@@ -184,7 +200,8 @@ def _check(op: Operation, ranges: dict[SSAValue, Range]) -> None:
         if not is_wide(result):
             continue
         low, high = ranges[result]
-        if (low < WORD[0] or high > WORD[1]) and not _saturates(op):
+        least = WORD[0] if _element(result) == i64 else 0
+        if (low < least or high > WORD[1]) and not _saturates(op):
             raise DiagnosticError(
                 f"{op.name} computes 64-bit integers from {low} to {high}; WebGPU has 32 bits, and the values are not "
                 "known to fit; use int32 in the model where the values allow it",

@@ -1,7 +1,7 @@
 """Turns the groups of a partition into kernels and dispatches; equal bodies become one kernel."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from xdsl.dialects.builtin import LocationAttr, ModuleOp, TensorType, i1
 from xdsl.dialects.func import FuncOp, ReturnOp
@@ -127,8 +127,7 @@ class Outliner:
             self._stored[value] = stored
 
     def _emit_host_view(self, op: Operation) -> None:
-        view = op.clone(dict(zip(op.operands, map(self._load, op.operands), strict=True)))
-        view.location = op.location
+        view = _view(op, map(self._load, op.operands))
         self._insert(view)
         self._stored[op.results[0]] = view.results[0]
 
@@ -138,8 +137,7 @@ class Outliner:
             return self._stored[value]
         owner = value.owner
         if isinstance(owner, Operation) and self._partition.is_inline(owner) and is_view(owner):
-            view = owner.clone({owner.operands[0]: self._load(owner.operands[0])})
-            view.location = owner.location
+            view = _view(owner, [self._load(owner.operands[0])])
             view.results[0].name_hint = value.name_hint
             self._insert(view)
             self._stored[value] = view.results[0]
@@ -200,6 +198,15 @@ class _Body:
         convert = ConvertOp(inner, element_type=ui32)
         self._append(convert, _location_of(value))
         return convert.results[0]
+
+
+def _view(op: Operation, operands: Iterable[SSAValue]) -> Operation:
+    """The op on what the host holds; of truth values it gives words, as they are stored."""
+    view = op.clone(dict(zip(op.operands, operands, strict=True)))
+    view.location = op.location
+    for result in view.results:
+        result._type = _stored_type(result.type)  # pyright: ignore[reportAttributeAccessIssue]
+    return view
 
 
 def _location_of(value: SSAValue) -> LocationAttr:

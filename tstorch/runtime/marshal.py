@@ -10,7 +10,7 @@ from tstorch.diagnostics import RunError
 # What the buffer holds for each storage type, as NumPy names it.
 _STORED = {
     "f32": "<f4", "f16": "<f2", "i32": "<i4", "u32": "<u4", "i16": "<i2", "u16": "<u2", "i8": "i1", "u8": "u1",
-    "i32<i64": "<i4", "u32<bool": "<u4",
+    "i32<i64": "<i4", "i32<u64": "<i4", "u32<bool": "<u4",
 }  # fmt: skip
 
 Value = Mapping[str, Any]  # an input, output or state as program.json declares it
@@ -36,8 +36,8 @@ def pack(value: Value, array: np.ndarray, target: memoryview) -> None:
     Raises RunError where an integer does not fit.
     """
     storage = value["storage"]
-    if storage == "i32<i64":
-        _check_range(value, array)
+    if storage in ("i32<i64", "i32<u64"):
+        check_range(value, array)
     stored = np.frombuffer(target, dtype=_STORED[storage])
     stored[: array.size] = array.reshape(-1)
     stored[array.size :] = 0
@@ -57,7 +57,8 @@ def start_bytes(state: Value) -> np.ndarray:
     return stored.view(np.uint8)
 
 
-def _check_range(value: Value, array: np.ndarray) -> None:
+def check_range(value: Value, array: np.ndarray) -> None:
+    """Raises RunError where a 64-bit integer is not among those that the plan was made for."""
     if array.size == 0:
         return
     low, high = value.get("range", (-(2**31), 2**31 - 1))

@@ -127,7 +127,8 @@ class Emitter:
     def _moved(self, op: IndexMapOp, index: Indices, mask: Sequence[Constraint]) -> SSAValue:
         """The first source whose mask holds; the last one's always does where none before it did."""
         *others, last = op.sources(index)
-        if len(others) == 1 and not mask and (filler := constant_of(op.operands[last.operand])) is not None:
+        filler = constant_of(op.operands[last.operand])
+        if len(others) == 1 and not mask and filler is not None and filler.is_splat():
             return self.at_source(op, others[0], filler.get_values()[0])
         result = self.at(op.operands[last.operand], last.index, [*mask, *unsettled(last.mask)])
         for source in reversed(others):

@@ -81,8 +81,11 @@ def softsign(node: Node) -> Value:
 
 @onnx_op("Mish")
 def mish(node: Node) -> Value:
+    """x tanh(log(1 + e**x)), as a quotient in e**x: near 0 the hyperbolic tangent would lose digits."""
     value = node.input(0)
-    return value * _softplus(value).apply(TanhOp)
+    power = value.minimum(20).apply(ExpOp)
+    grown = power * (power + 2)
+    return value * (grown / (grown + 2))
 
 
 @onnx_op("HardSigmoid")

@@ -82,12 +82,17 @@ def layouts(rank: int, channels: str = "OI") -> dict[str, Any]:
 
 @onnx_op("Conv")
 def convolution(node: Node) -> Value:
-    image, kernel, bias = node.input(0), node.input(1), node.optional(2)
+    bias, result = node.optional(2), convolved(node, node.input(0), node.input(1))
+    return result if bias is None else result + bias.along(1, result.shape)
+
+
+def convolved(node: Node, image: Value, kernel: Value) -> Value:
+    """The convolution that the node's attributes describe."""
     given = node.attribute("kernel_shape")
     if given and tuple(given) != kernel.shape[2:]:
         raise VerifyException(f"kernel_shape is {given}, the kernel's is {list(kernel.shape[2:])}")
     placed = windows(node, kernel.shape[2:], image.shape[2:])
-    result = image.emit.value(
+    return image.emit.value(
         ConvOp(
             image.ssa,
             kernel.ssa,
@@ -100,7 +105,6 @@ def convolution(node: Node) -> Value:
             **layouts(placed.rank),
         )
     )
-    return result if bias is None else result + bias.along(1, result.shape)
 
 
 @onnx_op("ConvTranspose")

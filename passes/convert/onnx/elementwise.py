@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 
-from xdsl.dialects.builtin import f32
+from xdsl.dialects.builtin import f32, i1
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import ELEMENT_TYPES
@@ -18,6 +18,7 @@ from tstorch.dialects.prim.elementwise import (
     AsinOp,
     AtanhOp,
     AtanOp,
+    BitcastOp,
     CeilOp,
     CoshOp,
     CosOp,
@@ -47,6 +48,7 @@ from tstorch.dialects.prim.elementwise import (
     TanOp,
     XorOp,
 )
+from tstorch.dialects.prim.types import ui8
 from tstorch.passes.convert.onnx.node import Node, binary, onnx_op, rules_of, unary
 from tstorch.passes.convert.onnx.value import Value
 
@@ -192,6 +194,18 @@ def cast(node: Node) -> Value:
 @onnx_op("CastLike")
 def cast_like(node: Node) -> Value:
     return node.input(0).convert(node.input(1).element)
+
+
+@onnx_op("BitCast")
+def bit_cast(node: Node) -> Value:
+    """The same bits; truth values are bytes of 0 and 1."""
+    value, number = node.input(0), node.attribute("to")
+    if (element := ELEMENT_TYPES.get(number)) is None:
+        raise VerifyException(f"element type number {number} has no form here; expected a float, integer or bool type")
+    source = value.convert(ui8) if value.element == i1 else value
+    if element == i1:
+        return source.apply(BitcastOp, element_type=ui8).compare("ne", 0)
+    return source.apply(BitcastOp, element_type=element)
 
 
 RULES = (*_UNARY, *_BINARY, *rules_of(globals()))

@@ -14,13 +14,16 @@ from tstorch.passes.convert.onnx import (
     linear,
     normalization,
     pooling,
+    quantization,
     reduction,
+    resizing,
     shape,
 )
 from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
+    quantization, resizing,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]

@@ -1,12 +1,20 @@
-"""Looking up by computed positions."""
+"""Looking up by computed positions, and writing at them."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from math import prod
 
-from tstorch.dialects.prim.indexing import GatherOp
+import numpy as np
+from xdsl.utils.exceptions import VerifyException
+
+from tstorch.dialects.prim.generator import IotaOp
+from tstorch.dialects.prim.indexing import GatherOp, ScatterOp
 from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
 from tstorch.passes.convert.onnx.value import Value
+
+# ONNX's `reduction` -> what prim.scatter does where an update meets an element.
+_KINDS = {"none": "assign", "add": "add", "mul": "mul", "max": "max", "min": "min"}
 
 
 @onnx_op("Gather")
@@ -30,6 +38,112 @@ def gather(node: Node) -> Value:
             slice_sizes=slice_sizes,
         )
     )
+
+
+@onnx_op("GatherElements")
+def gather_elements(node: Node) -> Value:
+    """Element by element: positions along one axis are given, those along the others are the result's own."""
+    value, indices, axis = node.input(0), node.input(1), node.axis()
+    return _looked_up(value, _element_positions(indices, value.shape, axis))
+
+
+@onnx_op("GatherND")
+def gather_nd(node: Node) -> Value:
+    """The last dimension of the indices holds positions in the leading dimensions behind the batch's."""
+    value, indices, batch = node.input(0), node.input(1), node.attribute("batch_dims") or 0
+    depth = indices.shape[-1]
+    window = [1] * (batch + depth) + list(value.shape[batch + depth :])
+    count = indices.rank - 1
+    return node.emit.value(
+        GatherOp(
+            value.ssa,
+            _positions(indices, value.shape, batch).ssa,
+            offset_dims=range(count, count + value.rank - batch - depth),
+            collapsed_slice_dims=range(batch + depth),
+            start_index_map=range(batch + depth),
+            index_vector_dim=count,
+            slice_sizes=window,
+        )
+    )
+
+
+@onnx_op("ScatterElements", "Scatter")
+def scatter_elements(node: Node) -> Value:
+    """The inverse of GatherElements."""
+    value, indices, updates, axis = node.input(0), node.input(1), node.input(2), node.axis()
+    return _written(node, value, _element_positions(indices, value.shape, axis), updates)
+
+
+@onnx_op("ScatterND")
+def scatter_nd(node: Node) -> Value:
+    """The inverse of GatherND."""
+    value, indices, updates = node.input(0), node.input(1), node.input(2)
+    return _written(node, value, _positions(indices, value.shape, 0), updates)
+
+
+def _looked_up(value: Value, positions: Value) -> Value:
+    """Single elements: the last dimension of the positions holds one for each dimension of the value."""
+    return value.emit.value(
+        GatherOp(
+            value.ssa,
+            positions.ssa,
+            offset_dims=[],
+            collapsed_slice_dims=range(value.rank),
+            start_index_map=range(value.rank),
+            index_vector_dim=positions.rank - 1,
+            slice_sizes=[1] * value.rank,
+        )
+    )
+
+
+def _written(node: Node, value: Value, positions: Value, updates: Value) -> Value:
+    """The value with updates combined into it as the node's `reduction` says."""
+    name = node.attribute("reduction") or "none"
+    if (kind := _KINDS.get(name)) is None:
+        raise VerifyException(f"reduction is {name}; expected one of {', '.join(_KINDS)}")
+    if not prod(updates.shape):
+        return value
+    depth, batch = positions.shape[-1], positions.rank - 1
+    return node.emit.value(
+        ScatterOp(
+            value.ssa,
+            positions.ssa,
+            updates.ssa,
+            kind=kind,
+            update_window_dims=range(batch, batch + value.rank - depth),
+            inserted_window_dims=range(depth),
+            scatter_dims_to_operand_dims=range(depth),
+            index_vector_dim=batch,
+        )
+    )
+
+
+def _element_positions(indices: Value, shape: Sequence[int], axis: int) -> Value:
+    """One position for each dimension, last: the indices along an axis, their own place along the others."""
+    own = _from_front(indices, shape[axis])
+    parts = [own if at == axis else _counted(indices, at) for at in range(indices.rank)]
+    first, *others = [part.reshape([*indices.shape, 1]) for part in parts]
+    return first.concatenate(others, indices.rank) if others else first
+
+
+def _positions(indices: Value, shape: Sequence[int], batch: int) -> Value:
+    """Index vectors counted from the front, led by the place in the batch."""
+    *outer, depth = indices.shape
+    sizes = _sizes(indices, shape[batch : batch + depth])
+    inner = indices.compare("lt", 0).where(indices + sizes, indices)
+    lead = [_counted(indices, at).take(indices.rank - 1, 0, 1) for at in range(batch)]
+    first, *others = [*lead, inner]
+    return first.concatenate(others, len(outer)) if others else first
+
+
+def _sizes(indices: Value, sizes: Sequence[int]) -> Value:
+    """The sizes as a vector of the indices' type."""
+    return indices.emit.constant(np.array(sizes, indices.dtype))
+
+
+def _counted(like: Value, dimension: int) -> Value:
+    """Each element's own position along a dimension."""
+    return like.emit.value(IotaOp(shape=like.shape, dimension=dimension, element_type=like.element))
 
 
 def _range(known: np.ndarray, size: int) -> range | None:

@@ -23,6 +23,7 @@ from tstorch.dialects.prim.elementwise import (
     SubOp,
 )
 from tstorch.dialects.prim.generator import ConstantOp
+from tstorch.dialects.prim.kinds import ReduceKind, identity
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.dialects.prim.shape import (
     BroadcastInDimOp,
@@ -233,13 +234,22 @@ class Value:
         return self.emit.value(PadOp(self.ssa, fill, low=list(low), high=list(high), interior=[0] * self.rank))
 
     def concatenate(self, others: Sequence[Value], axis: int) -> Value:
-        return self.emit.value(ConcatenateOp(self.ssa, *(other.ssa for other in others), dimension=axis))
+        given = [self, *others]
+        full = [value for value in given if value.shape[axis]] or given[:1]
+        return (
+            full[0]
+            if len(full) == 1
+            else self.emit.value(ConcatenateOp(*(value.ssa for value in full), dimension=axis))
+        )
 
     def reduce(self, kind: str, axes: Sequence[int], keep: bool = False) -> Value:
         """add, mul, max, min, and, or along axes; `keep` leaves them with size 1."""
         if not axes:
             return self
         kept = [1 if at in axes else size for at, size in enumerate(self.shape)]
+        if 0 in self.shape:
+            shape = kept if keep else [size for at, size in enumerate(self.shape) if at not in axes]
+            return self.emit.full(identity(ReduceKind(kind), self.element), shape, self.element)
         reduced = self.emit.value(ReduceOp(self.ssa, dimensions=sorted(axes), kind=kind))
         return reduced.reshape(kept) if keep else reduced
 
