@@ -119,15 +119,25 @@ class Device:
         self._bytes = self.peak_bytes = 0  # of our live buffers' sizes: the sum now, and the largest so far
         self.reserved_bytes = 0
         self._layouts: dict[tuple[str, ...], tuple[Handle, Handle]] = {}
+        self._made: list[tuple[str, Handle]] = []  # what else to give back, by the name of the call that does
         self._maps = _Maps()
         self._index = ffi.new("WGPUSubmissionIndex *")
         self._command_buffer = ffi.new("WGPUCommandBuffer[1]")
 
     def close(self) -> None:
-        """Frees every buffer. The device itself goes when nothing refers to it."""
+        """Gives back all that was made here, and so the device: drivers have room for few (one for 64)."""
+        if self._wgpu is None:
+            return
         for buffer in list(self.buffers):
             self.free(buffer)
+        for release, handle in reversed(self._made):
+            getattr(_raw, release)(handle)
+        for group_layout, pipeline_layout in self._layouts.values():
+            _raw.wgpuPipelineLayoutRelease(pipeline_layout)
+            _raw.wgpuBindGroupLayoutRelease(group_layout)
+        self._made, self._layouts = [], {}
         self.errors.close()
+        self._device = self._queue = self._wgpu = None
 
     # ---- buffers
 
@@ -218,6 +228,7 @@ class Device:
             raise ShaderError(str(error)) from error
         del keep
         _raw.wgpuShaderModuleRelease(module)
+        self._made.append(("wgpuComputePipelineRelease", pipeline))
         return pipeline
 
     def prepare_layout(self, accesses: Sequence[str]) -> None:
@@ -248,14 +259,18 @@ class Device:
         descriptor.layout = self._layouts[tuple(accesses)][0]
         descriptor.entryCount, descriptor.entries = len(views), entries
         with refused(f"{what}: its buffers cannot be bound"):
-            return _checked.wgpuDeviceCreateBindGroup(self._device, descriptor)
+            made = _checked.wgpuDeviceCreateBindGroup(self._device, descriptor)
+        self._made.append(("wgpuBindGroupRelease", made))
+        return made
 
     def query_set(self, count: int) -> Handle:
         """A set of `count` timestamps, at most MAX_QUERIES."""
         descriptor = ffi.new("WGPUQuerySetDescriptor *")
         descriptor.type, descriptor.count = lib.WGPUQueryType_Timestamp, count
         with refused(f"cannot make {count} timestamps"):
-            return _checked.wgpuDeviceCreateQuerySet(self._device, descriptor)
+            made = _checked.wgpuDeviceCreateQuerySet(self._device, descriptor)
+        self._made.append(("wgpuQuerySetRelease", made))
+        return made
 
     # ---- submission
 

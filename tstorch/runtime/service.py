@@ -1,5 +1,6 @@
 """What a worker does for its session: one method per request, the same in a process of its own and in the caller's."""
 
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,7 @@ class Service:
         self._device = Device(self._info, self._adapter, target["limits"], target.get("features", ()))
         self._recorder = Recorder(self._device, self._faults)
         self._instruments = Instruments(self._recorder)
+        gc.collect()  # wgpu's object of a device before stands in a cycle, and holds the device until that is found
         made = time.perf_counter()
         self._loop_cap = self._instruments.loop_cap()
         self._opening_ms = {"device": 1e3 * (made - begin), "self_test": 1e3 * (time.perf_counter() - made)}

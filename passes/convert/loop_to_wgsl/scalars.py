@@ -1,7 +1,7 @@
 """Scalar and vector code in WGSL: one entry for each op of arith and math that has a form, and loop's own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import factorial, inf, isfinite
+from math import inf, isfinite
 
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, f32, i1, i32
@@ -10,6 +10,7 @@ from xdsl.ir import Operation, SSAValue
 from tstorch.dialects import loop
 from tstorch.dialects.loop import scalar_of, ui32
 from tstorch.dialects.wgsl import Builtin, Operator, Prefix
+from tstorch.passes.convert.loop_to_wgsl import functions
 from tstorch.passes.convert.loop_to_wgsl.emit import Emitter
 from tstorch.passes.convert.loop_to_wgsl.floats import (
     INFINITY_BITS,
@@ -22,9 +23,6 @@ from tstorch.passes.convert.loop_to_wgsl.floats import (
 from tstorch.passes.convert.loop_to_wgsl.packing import pack, unpack
 
 Rule = Callable[[Emitter, Operation, Sequence[SSAValue]], SSAValue]
-
-# tanh is 1 in f32 well before this; some GPUs return NaN for large arguments.
-_TANH_SATURATES = 12.0
 
 
 def _operator(operator: Operator) -> Rule:
@@ -156,72 +154,6 @@ def _predicate(op: Operation, names: Sequence[str]) -> str:
     return names[number] if 0 <= number < len(names) else f"number {number}"
 
 
-def _tanh(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    (x,) = args
-    low, high = emit.number(-_TANH_SATURATES, x.type), emit.number(_TANH_SATURATES, x.type)
-    clamped = emit.call(Builtin.TANH, emit.call(Builtin.CLAMP, x, low, high))
-    return emit.select(test_bits(emit, Operator.GT, x), x, clamped)
-
-
-def _polynomial(emit: Emitter, x: SSAValue, coefficients: Sequence[float]) -> SSAValue:
-    """c0 + c1 * x + c2 * x**2 + ..."""
-    *lower, total_of = coefficients
-    total = emit.number(total_of, x.type)
-    for coefficient in reversed(lower):
-        total = emit.call(Builtin.FMA, total, x, emit.number(coefficient, x.type))
-    return total
-
-
-def _log1p(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    """Near 0, where log(1 + x) loses its digits: 2 * atanh(s) with s = x / (2 + x), as a series in s."""
-    (x,) = args
-    one, two = emit.number(1.0, x.type), emit.number(2.0, x.type)
-    s = emit.binary(Operator.DIV, x, emit.binary(Operator.ADD, two, x))
-    series = _polynomial(emit, emit.binary(Operator.MUL, s, s), [2.0, 2 / 3, 2 / 5, 2 / 7, 2 / 9])
-    near = emit.binary(Operator.LT, emit.call(Builtin.ABS, x), emit.number(0.25, x.type))
-    far = emit.call(Builtin.LOG, emit.binary(Operator.ADD, one, x))
-    return emit.select(near, emit.binary(Operator.MUL, s, series), far)
-
-
-def _expm1(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    """Near 0, where exp(x) - 1 loses its digits: the Taylor series."""
-    (x,) = args
-    series = _polynomial(emit, x, [1 / factorial(n) for n in range(1, 9)])
-    near = emit.binary(Operator.LT, emit.call(Builtin.ABS, x), emit.number(0.5, x.type))
-    far = emit.binary(Operator.SUB, emit.call(Builtin.EXP, x), emit.number(1.0, x.type))
-    return emit.select(near, emit.binary(Operator.MUL, x, series), far)
-
-
-def _pow(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    """WGSL's pow is for x > 0 only: a negative x counts for whole exponents, and x**0 is 1."""
-    x, y = args
-    zero, one, two = (emit.number(n, x.type) for n in (0.0, 1.0, 2.0))
-    power = emit.call(Builtin.POW, emit.call(Builtin.ABS, x), y)
-    odd = emit.binary(Operator.EQ, emit.binary(Operator.REM, emit.call(Builtin.ABS, y), two), one)
-    whole = emit.binary(Operator.EQ, y, emit.call(Builtin.FLOOR, y))
-    signed = emit.select(odd, emit.unary(Prefix.NEGATE, power), power)
-    below = emit.select(whole, signed, emit.call(Builtin.POW, x, y))
-    chosen = emit.select(emit.binary(Operator.LT, x, zero), below, power)
-    return emit.select(emit.binary(Operator.EQ, y, zero), one, chosen)
-
-
-def _cbrt(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    (x,) = args
-    root = emit.call(Builtin.POW, emit.call(Builtin.ABS, x), emit.number(1 / 3, x.type))
-    return emit.binary(Operator.MUL, emit.call(Builtin.SIGN, x), root)
-
-
-def _copysign(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    magnitude, sign = map(emit.bits, args)
-    kept = emit.binary(Operator.AND, magnitude, emit.number(SIGN_BIT - 1, magnitude.type))
-    taken = emit.binary(Operator.AND, sign, emit.number(SIGN_BIT, sign.type))
-    return emit.bitcast(f32, emit.binary(Operator.OR, kept, taken))
-
-
-def _log10(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    return emit.binary(Operator.MUL, emit.call(Builtin.LOG, args[0]), emit.number(0.4342944819032518, args[0].type))
-
-
 def _float_test(operator: Operator) -> Rule:
     return lambda emit, op, args: test_bits(emit, operator, args[0])
 
@@ -313,9 +245,9 @@ RULES: Mapping[type[Operation], Rule] = {
     math.AtanOp: _builtin(Builtin.ATAN),
     math.Atan2Op: _builtin(Builtin.ATAN2),
     math.AtanhOp: _builtin(Builtin.ATANH),
-    math.CbrtOp: _cbrt,
+    math.CbrtOp: functions.cbrt,
     math.CeilOp: _builtin(Builtin.CEIL),
-    math.CopySignOp: _copysign,
+    math.CopySignOp: functions.copysign,
     math.CosOp: _builtin(Builtin.COS),
     math.CoshOp: _builtin(Builtin.COSH),
     math.CountLeadingZerosOp: _builtin(Builtin.COUNT_LEADING_ZEROS),
@@ -323,21 +255,21 @@ RULES: Mapping[type[Operation], Rule] = {
     math.CtPopOp: _builtin(Builtin.COUNT_ONE_BITS),
     math.ExpOp: _builtin(Builtin.EXP),
     math.Exp2Op: _builtin(Builtin.EXP2),
-    math.ExpM1Op: _expm1,
+    math.ExpM1Op: functions.expm1,
     math.FloorOp: _builtin(Builtin.FLOOR),
     math.FmaOp: _builtin(Builtin.FMA),
     math.LogOp: _builtin(Builtin.LOG),
-    math.Log10Op: _log10,
-    math.Log1pOp: _log1p,
+    math.Log10Op: functions.log10,
+    math.Log1pOp: functions.log1p,
     math.Log2Op: _builtin(Builtin.LOG2),
-    math.PowFOp: _pow,
+    math.PowFOp: functions.pow,
     math.RoundEvenOp: _builtin(Builtin.ROUND),
     math.RsqrtOp: _builtin(Builtin.INVERSE_SQRT),
     math.SinOp: _builtin(Builtin.SIN),
     math.SinhOp: _builtin(Builtin.SINH),
     math.SqrtOp: _builtin(Builtin.SQRT),
     math.TanOp: _builtin(Builtin.TAN),
-    math.TanhOp: _tanh,
+    math.TanhOp: functions.tanh,
     math.TruncOp: _builtin(Builtin.TRUNC),
     loop.CastOp: _cast,
     loop.BitcastOp: _bitcast,
