@@ -112,7 +112,8 @@ TABLE = np.arange(9, dtype=np.float32).reshape(3, 3)
 def test_a_node_computes_what_onnx_reference_does(node, inputs):
     version = 18 if node.op_type != "BitShift" else 11
     named = dict(zip([name for name in node.input if name], inputs, strict=True))
-    (want,) = ReferenceEvaluator(node).run(None, {**named, **{name: None for name in node.input if not name}})
-    (got,) = backend.run_node(node, inputs, opset_version=version)
+    [want] = ReferenceEvaluator(node).run(None, {**named, **{name: None for name in node.input if not name}})
+    [got] = backend.run_node(node, inputs, opset_version=version)
+    assert isinstance(want, np.ndarray)
     assert got.dtype == want.dtype
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)

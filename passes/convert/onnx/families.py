@@ -10,6 +10,7 @@ from tstorch.passes.convert.onnx import (
     constant,
     convolution,
     elementwise,
+    fourier,
     indexing,
     linear,
     normalization,
@@ -23,7 +24,7 @@ from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    quantization, resizing,
+    quantization, resizing, fourier,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]
