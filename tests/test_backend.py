@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt
 from onnx.reference import ReferenceEvaluator
 
@@ -117,3 +117,22 @@ def test_a_node_computes_what_onnx_reference_does(node, inputs):
     assert isinstance(want, np.ndarray)
     assert got.dtype == want.dtype
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+
+
+def test_a_view_of_truth_values_between_two_kernels_is_right():
+    """A mask that one kernel stores, another reads reshaped."""
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axes"], ["sums"]),
+        helper.make_node("Greater", ["sums", "zero"], ["mask"]),
+        helper.make_node("Reshape", ["mask", "flat"], ["column"]),
+        helper.make_node("Where", ["column", "sums", "zero"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept"], ["y"], keepdims=0),
+    ]
+    model = made(nodes, [("x", TensorProto.FLOAT, [3, 4])], ["y", "mask"])
+    for name, values in (("axes", [1]), ("flat", [3, 1])):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "zero"))
+    y, mask = backend.run_model(model, [X])
+    sums = X.sum(1, keepdims=True)
+    np.testing.assert_array_equal(mask, sums > 0)
+    np.testing.assert_allclose(y, sums[sums > 0].sum(), rtol=1e-6)

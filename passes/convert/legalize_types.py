@@ -142,8 +142,10 @@ class _Border:
     def _unpack(self, arg: SSAValue) -> None:
         users = [use.operation for use in arg.uses]
         _retype(arg, ui32)
+        if not users:
+            return
         convert = ConvertOp(arg, element_type=i1)
-        convert.location = users[0].location if users else convert.location
+        convert.location = users[0].location
         first = self._block.first_op
         assert first is not None
         self._block.insert_op_before(convert, first)

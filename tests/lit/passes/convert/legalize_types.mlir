@@ -105,3 +105,41 @@ func.func @arg_max(%x: tensor<4x8xf32>) -> tensor<4xi64> {
   %0 = prim.arg_reduce max %x, dimension = 1 : tensor<4x8xf32> -> tensor<4xi64> loc("/argmax")
   func.return %0 : tensor<4xi64>
 }
+
+// -----
+
+// Tests that an input of truth values that nothing uses becomes words without a conversion.
+// CHECK-LABEL: func.func @main(%unused: tensor<2xui32> {tst.dtype = "bool"}
+// CHECK-NEXT:  prim.exp
+func.func @main(%unused: tensor<2xi1>, %x: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = prim.exp %x : tensor<4xf32> loc("/exp")
+  func.return %0 : tensor<4xf32>
+}
+
+// -----
+
+// Tests that unsigned 64-bit integers are narrowed too, and that the host lets no negative word through.
+// CHECK-LABEL: func.func @main(%i: tensor<2xi32> {tst.dtype = "uint64", tst.range = array<i64: 0, 536870911>}
+// CHECK-SAME:  -> (tensor<2xi32> {tst.dtype = "uint64"})
+func.func @main(%i: tensor<2xui64>) -> tensor<2xui64> {
+  %0 = prim.add %i, %i : tensor<2xui64> loc("/add")
+  func.return %0 : tensor<2xui64>
+}
+
+// -----
+
+// Tests that unsigned integers that may fall below 0 are refused: a word would hold another number.
+// CHECK: onnx '/sub': prim.sub computes 64-bit integers from -536870911 to 536870911
+func.func @main(%i: tensor<2xui64>, %j: tensor<2xui64>) -> tensor<2xui64> {
+  %0 = prim.sub %i, %j : tensor<2xui64> loc("/sub")
+  func.return %0 : tensor<2xui64>
+}
+
+// -----
+
+// Tests that a result without elements is refused by the node that gives it.
+// CHECK: onnx '/cut': output 0 of @main is tensor<0xf32>
+func.func @main(%x: tensor<4xf32>) -> tensor<0xf32> {
+  %0 = prim.slice %x, start = [0], limit = [0], stride = [1] : tensor<4xf32> -> tensor<0xf32> loc("/cut")
+  func.return %0 : tensor<0xf32>
+}
