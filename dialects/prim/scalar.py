@@ -46,11 +46,7 @@ class Scalar:
         """A number as a constant of this scalar's type."""
         if isinstance(other, Scalar):
             return other
-        if self.type == ui32:  # arith holds no unsigned constant: the same bits, signed
-            bits = (int(other) + (1 << 31)) % (1 << 32) - (1 << 31)
-            return self.insert(arith.ConstantOp(IntegerAttr(bits, i32))).cast(ui32)
-        attribute = FloatAttr(other, self.type) if self.is_float else IntegerAttr(int(other), self.type)  # pyright: ignore[reportCallIssue, reportArgumentType]
-        return self.insert(arith.ConstantOp(attribute))
+        return constant(other, self.type, self.build)
 
     def pick(
         self, float_op: type[Operation], signed_op: type[Operation], unsigned_op: type[Operation]
@@ -160,3 +156,16 @@ class Scalar:
         for coefficient in rest:
             result = result.fma(self, coefficient)
         return result
+
+
+def constant(number: float, type: Attribute, build: Builder) -> Scalar:
+    """A number of a register type."""
+    if type == ui32:  # arith holds no unsigned constant: the same bits, signed
+        bits = (int(number) + (1 << 31)) % (1 << 32) - (1 << 31)
+        return Scalar(build.insert(arith.ConstantOp(IntegerAttr(bits, i32))).result, build).cast(ui32)
+    return Scalar(build.insert(arith.ConstantOp(number_attribute(number, type))).result, build)
+
+
+def number_attribute(number: float, type: Attribute) -> FloatAttr | IntegerAttr:
+    """A number as an attribute of a register type."""
+    return FloatAttr(number, type) if is_float(type) else IntegerAttr(int(number), type)  # pyright: ignore[reportCallIssue, reportArgumentType]

@@ -30,6 +30,7 @@ from tstorch.dialects.prim.base import (
     WindowOp,
 )
 from tstorch.dialects.prim.indexing import GatherOp
+from tstorch.dialects.prim.operands import shape_of
 from tstorch.dialects.prim.types import integer, ints
 
 Space = tuple[Index, ...]
@@ -205,11 +206,6 @@ def reduced_dimensions(op: Operation) -> tuple[int, ...]:
 def dimensions(shape: Sequence[int]) -> Space:
     """One index expression for each dimension of a shape."""
     return tuple(Index.dim(d, size) for d, size in enumerate(shape))
-
-
-def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """The shape of a tensor value."""
-    return tuple(value.type.get_shape())  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _listed(shapes: set[tuple[int, ...]]) -> str:

@@ -15,12 +15,11 @@ from tstorch.dialects.loop import Constraint, NestBuilder
 from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp, PrimOp, Source, constant_of
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
 from tstorch.dialects.prim.indexing import GatherOp
-from tstorch.dialects.prim.scalar import Scalar
+from tstorch.dialects.prim.scalar import Scalar, number_attribute
 from tstorch.dialects.prim.selection import narrow_bounds
 from tstorch.dialects.prim.types import integer, ints
 from tstorch.passes.convert.kernel_to_loop.nest import (
     number,
-    number_attribute,
     registers_of,
     serving,
     shape_of,

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, MemRefType, TensorType, i32
+from xdsl.dialects.builtin import MemRefType, TensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from tstorch.dialects import loop
 from tstorch.dialects.indexing import Index, delinearize
 from tstorch.dialects.loop import Id, NestBuilder
-from tstorch.dialects.prim.types import is_float
+from tstorch.dialects.prim.scalar import constant
 
 MAX_GROUPS = 65535  # workgroups along one dimension of a grid, WebGPU's maxComputeWorkgroupsPerDimension
 
@@ -75,20 +74,7 @@ def store(build: NestBuilder, value: SSAValue, memory: SSAValue, *index: Index) 
 
 def number(build: NestBuilder, value: float, type: Attribute) -> SSAValue:
     """A constant of a register type."""
-    if type != loop.ui32:
-        return build.insert(arith.ConstantOp(number_attribute(value, type))).result
-    bits = build.insert(arith.ConstantOp(number_attribute(as_signed(int(value)), i32))).result
-    return build.insert(loop.CastOp(bits, type)).result
-
-
-def as_signed(bits: int) -> int:
-    """A 32-bit word as the signed number of the same bits."""
-    return bits - (1 << 32) if bits >= 1 << 31 else bits
-
-
-def number_attribute(value: float, type: Attribute) -> FloatAttr | IntegerAttr:
-    """A number as an attribute of a register type."""
-    return FloatAttr(value, type) if is_float(type) else IntegerAttr(int(value), type)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return constant(value, type, build).value
 
 
 def tensor_type(value: SSAValue) -> TensorType:

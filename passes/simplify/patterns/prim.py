@@ -7,17 +7,13 @@ from xdsl.ir import SSAValue
 
 from tstorch.dialects.prim.base import ElementwiseOp
 from tstorch.dialects.prim.elementwise import AddOp, ConvertOp, DivOp, MulOp, SubOp
+from tstorch.dialects.prim.operands import shape_of
 from tstorch.dialects.prim.shape import BroadcastInDimOp, ReshapeOp, SliceOp, TransposeOp
 from tstorch.dialects.prim.types import ints, tensor
 from tstorch.passes.rewrite import Pattern, Rewriter
 from tstorch.passes.simplify.constants import is_filled
 
 MOVES_NOTHING = "identity: it moves nothing"
-
-
-def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """The shape of a tensor value."""
-    return value.type.get_shape()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class DropIdentityMove(Pattern):
