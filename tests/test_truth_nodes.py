@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 from networks import SMALL, network
-from node_changes import Change, Contents, changes
+from node_changes import Change, Contents, changed_whole, changes
 
 from tstorch.artifact.format import Artifact
 from tstorch.compiled import compile_model
@@ -57,17 +57,39 @@ def members(of: Artifact) -> list[set[str]]:
     return [{owner["id"] for op in row["nodes"] for owner in op} for row in of.dispatches]
 
 
+def changed_dispatches(before: Artifact, after: Artifact) -> set[int]:
+    """The dispatches, those at load included, whose shader or weights differ between two variants of a model."""
+    assert members(before) == members(after)
+    old, new = Contents(before), Contents(after)
+    return {row["id"] for row in before.dispatches if old.of(row["id"]) != new.of(row["id"])}
+
+
 @pytest.mark.parametrize("change", draw(), ids=str)
 def test_a_changed_node_changes_exactly_the_dispatches_that_list_it(change):
     before, after = artifact(change.network), compiled(change.applied(model(change.network)))
-    assert members(before) == members(after)
-    old, new = Contents(before), Contents(after)
-    changed = {row["id"] for row in before.dispatches if old.of(row["id"]) != new.of(row["id"])}
-    listed, run = listing(before, change.node), {row["id"] for row in before.dispatches if row["entry"] == "run"}
+    changed, listed = changed_dispatches(before, after), listing(before, change.node)
+    run = {row["id"] for row in before.dispatches if row["entry"] == "run"}
     assert changed & run == listed & run
     assert changed & run
     # At load a batch norm's scale and its bias are computed apart, and its mean is no part of the former.
     assert changed <= listed
+
+
+@pytest.mark.parametrize("change", draw(), ids=str)
+def test_a_node_changed_in_all_its_parts_changes_exactly_the_dispatches_that_list_it_at_load_too(change):
+    of = model(change.network)
+    own = [other for other in changes(change.network, of) if other.node == change.node and other.kind != "axis"]
+    before, after = artifact(change.network), compiled(changed_whole(of, own or [change]))
+    assert changed_dispatches(before, after) == listing(before, change.node)
+
+
+def test_some_drawn_nodes_have_dispatches_at_load():
+    entries = {
+        change: {artifact(change.network).dispatches[number]["entry"] for number in listed}
+        for change in draw()
+        if (listed := listing(artifact(change.network), change.node))
+    }
+    assert sum("init" in where for where in entries.values()) >= 3
 
 
 def test_the_comparison_sees_shaders_and_weights_through_what_init_makes_of_them():

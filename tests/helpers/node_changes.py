@@ -1,6 +1,6 @@
 """Changes to one node of a model that keep every shape, and what of an artifact they change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,19 +31,26 @@ class Change:
     def __str__(self) -> str:
         return f"{self.network}:{self.node}:{self.what}".replace("/", ".")
 
-    def applied(self, model: ModelProto) -> ModelProto:
+    def applied(self, model: ModelProto, stored_as: str = "changed") -> ModelProto:
         """A copy of the model with the change. A weight is changed for this node alone, whoever else uses it."""
         changed = ModelProto()
         changed.CopyFrom(model)
         node = next(node for node in changed.graph.node if node.name == self.node)
         which = self.what.partition(" ")[2]
         if self.kind == "weight":
-            _change_weight(changed, node, int(which))
+            _change_weight(changed, node, int(which), stored_as)
         elif self.kind == "attribute":
             _set_attribute(node, which, 1.5 * _float_attributes(node)[which])
         else:
             _set_attribute(node, "axis", int(which))
         return changed
+
+
+def changed_whole(model: ModelProto, changes: Iterable[Change]) -> ModelProto:
+    """A copy of the model with all the changes made."""
+    for number, change in enumerate(changes):
+        model = change.applied(model, stored_as=f"changed_{number}")
+    return model
 
 
 def changes(network: str, model: ModelProto) -> Iterator[Change]:
@@ -76,11 +83,11 @@ def _equal_axes(node: NodeProto, shapes: dict[str, list[int]]) -> list[int]:
     return [axis for axis, length in enumerate(shape) if axis != own and length == shape[own] > 1]
 
 
-def _change_weight(model: ModelProto, node: NodeProto, position: int) -> None:
+def _change_weight(model: ModelProto, node: NodeProto, position: int, stored_as: str) -> None:
     stored = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[position])
     array = numpy_helper.to_array(stored)
-    model.graph.initializer.append(numpy_helper.from_array(np.asarray(array * 1.25 + 0.01, np.float32), "changed"))
-    node.input[position] = "changed"
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(array * 1.25 + 0.01, np.float32), stored_as))
+    node.input[position] = stored_as
     if not any(stored.name in other.input for other in model.graph.node):
         model.graph.initializer.remove(stored)
 
