@@ -35,7 +35,7 @@ from xdsl.dialects.builtin import (
     i32,
     i64,
 )
-from xdsl.ir import Attribute, Dialect, Operation, SSAValue
+from xdsl.ir import Attribute, Dialect, Operation, Region, SSAValue
 from xdsl.irdl import traits_def
 from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.printer import Printer
@@ -91,7 +91,8 @@ class NodeOp(Operation):
     """One ONNX node. There is a subclass per operator: `node_class` makes it.
 
     Properties are the node's attributes under ONNX's names, `absent` the positions of absent operands, and `opset` the
-    version it speaks where that is not the module's. Subgraphs are regions, in the order of `GRAPHS`.
+    version it speaks where that is not the module's. Each name of `GRAPHS` has a region, empty where that subgraph is
+    absent.
     """
 
     name = "onnx.node"
@@ -141,10 +142,20 @@ class NodeOp(Operation):
         declared = schema.attributes.get(name) if schema else None
         return plain_default(declared) if declared else None
 
+    def subgraph(self, name: str) -> Region | None:
+        """The region of a graph attribute; None where the node lacks it."""
+        region = self.regions[self.GRAPHS.index(name)]
+        return region if region.blocks else None
+
+    @property
+    def subgraphs(self) -> Iterator[tuple[str, Region]]:
+        """The subgraphs that the node has, by name."""
+        return ((name, region) for name, region in zip(self.GRAPHS, self.regions, strict=True) if region.blocks)
+
     def print(self, printer: Printer) -> None:
         with printer.in_parens():
             printer.print_list(self.inputs, lambda value: _print_operand(printer, value))
-        for graph, region in zip(self.GRAPHS, self.regions, strict=False):
+        for graph, region in self.subgraphs:
             printer.print_string(f" {graph} ")
             printer.print_region(region)
         named = {name: value for name, value in self.properties.items() if name != "absent"}
@@ -156,7 +167,7 @@ class NodeOp(Operation):
     def parse(cls, parser: Parser) -> NodeOp:
         position = parser.pos
         inputs = parser.parse_comma_separated_list(parser.Delimiter.PAREN, lambda: _parse_operand(parser))
-        regions = [parser.parse_region() for graph in cls.GRAPHS if parser.parse_optional_keyword(graph)]
+        regions = [parser.parse_region() if parser.parse_optional_keyword(graph) else Region() for graph in cls.GRAPHS]
         given = parser.parse_optional_attr_dict()
         parser.parse_punctuation(":")
         types = parser.parse_function_type()
@@ -209,7 +220,7 @@ def misuse(schema: defs.OpSchema, op: NodeOp) -> str | None:
     for name, declared in schema.attributes.items():
         if name in given and not _fits(op.properties[name], declared.type):
             return f"attribute {name} is {op.properties[name]}; expected {_kind(declared.type)}"
-        if declared.required and name not in given and name not in op.GRAPHS:
+        if declared.required and name not in given and (name not in op.GRAPHS or op.subgraph(name) is None):
             return f"attribute {name} is missing"
     return None
 
@@ -327,7 +338,7 @@ def function_body(op: NodeOp, types: Sequence[Attribute | None]) -> FunctionProt
     """The operator's own definition by simpler ones, for operands of these types; None where ONNX gives none."""
     schema: Schema | None = op.schema
     opset = op.opset
-    if schema is None or opset is None or op.regions:  # a definition that calls the subgraphs is none of ours
+    if schema is None or opset is None or any(op.subgraphs):  # a definition that calls the subgraphs is none of ours
         return None
     if versions := [version for version in schema.function_opset_versions if version <= opset]:
         return FunctionProto.FromString(schema.get_function_with_opset_version(max(versions)))

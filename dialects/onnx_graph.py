@@ -121,7 +121,7 @@ class NodeBuilder:
 
     def _regions(self, index: int, node: NodeProto, kind: type[NodeOp], outer: Environment) -> list[Region]:
         graphs = {attribute.name: attribute for attribute in node.attribute if attribute.name in kind.GRAPHS}
-        return [self.subgraph(index, node, graphs[name], outer) for name in kind.GRAPHS if name in graphs]
+        return [self.subgraph(index, node, graphs[name], outer) if name in graphs else Region() for name in kind.GRAPHS]
 
     def _attribute(self, index: int, attribute: AttributeProto) -> Attribute | None:
         if attribute.ref_attr_name:

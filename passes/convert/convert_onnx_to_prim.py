@@ -12,7 +12,7 @@ from typing import cast
 from xdsl.context import Context
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.diagnostics import DiagnosticError, OnnxImportError
@@ -33,6 +33,10 @@ from tstorch.remarks import RemarkSink
 
 GRAPH = "main"
 """The function that the importer makes of the model's graph."""
+BRANCHING = frozenset({"If"})
+"""Operators that run only some of their subgraphs."""
+MOST_COPIES = 20_000
+"""So many nodes may be made of subgraphs: more would take minutes to compile."""
 LISTED = 5
 """So many nodes of one unsupported operator are named."""
 
@@ -42,10 +46,11 @@ class ConvertOnnxToPrimPass(TSTorchPass):
     """Makes primitives of ONNX nodes.
 
     Applies to every node of every function; an operator without a rule of its own is replaced by the definition that
-    ONNX gives for it. What only shapes depend on (Shape, Gather, Concat, Reshape chains) is computed here, with the
-    primitives' own references. `trainable` marks floating-point weights, so that no pass folds them away: all but the
-    means and variances that batch normalization has learnt by counting. The model's graph, @main, is what the entry
-    "run" runs.
+    ONNX gives for it. Subgraphs whose control is known (If, Loop, Scan) are converted in the place of their node, once
+    for each time they run. What only shapes depend on (Shape, Gather, Concat, Reshape chains) is computed here, with
+    the primitives' own references. `trainable` marks floating-point weights, so that no pass folds them away: all but
+    the means and variances that batch normalization has learnt by counting. The model's graph, @main, is what the
+    entry "run" runs.
 
     Raises OnnxImportError that lists all unsupported operators at once, and DiagnosticError led by the node for a
     node that breaks its operator's rules, or whose stated type is not what it computes.
@@ -87,7 +92,7 @@ def _check_supported(functions: Sequence[FuncOp]) -> None:
     missing: dict[tuple[str, str, int | None], list[str]] = {}
     for function in functions:
         for op in function.body.walk():
-            if isinstance(op, NodeOp) and _rule(op) is None and not is_defined(op.schema):
+            if isinstance(op, NodeOp) and _rule(op) is None and not is_defined(op.schema) and _is_certain(op):
                 missing.setdefault((op.DOMAIN, op.OP_TYPE, op.opset), []).extend(node_ids(op))
     if not missing:
         return
@@ -98,6 +103,12 @@ def _check_supported(functions: Sequence[FuncOp]) -> None:
         lines.append(f"  {label} (opset {opset}): {len(names)} node{'s' * (len(names) > 1)}: {listed}")
     lines.append("export the model without them, or cut it before these nodes")
     raise OnnxImportError("\n".join(lines))
+
+
+def _is_certain(op: Operation) -> bool:
+    """Whether the op stands in no branch: one that is not taken may hold what it likes."""
+    parent = op.parent_op()
+    return parent is None or (not (isinstance(parent, NodeOp) and parent.OP_TYPE in BRANCHING) and _is_certain(parent))
 
 
 def _rule(op: NodeOp) -> Rule | None:
@@ -114,6 +125,8 @@ class _FunctionConverter:
         self._trainable = trainable
         self._known = KnownValues()
         self._new: dict[SSAValue, SSAValue] = {}
+        self._run: set[Region] = set()
+        self._copies = 0
 
     def convert(self) -> None:
         """Replaces the function's body."""
@@ -143,7 +156,8 @@ class _FunctionConverter:
     def _convert(self, op: Operation) -> None:
         match op:
             case InitializerOp():
-                self._append(self._data(op), op)
+                if op.result not in self._new:  # a subgraph that is run several times
+                    self._append(self._data(op), op)
             case ReturnOp():
                 self._block.add_op(ReturnOp(*(self._new[value] for value in op.operands)))
             case NodeOp():
@@ -179,13 +193,37 @@ class _FunctionConverter:
             if new is not None:
                 self._new[old] = new
                 new.name_hint = old.name_hint if new.name_hint is None else new.name_hint
-        if not emit.emitted:
+        if any(op.subgraphs):
+            self._elide_control(op)
+        elif not emit.emitted:
             self._remarks.elide(node_ids(op), "identity: its result is its input")
+
+    def _inline(self, region: Region, arguments: Sequence[SSAValue]) -> list[SSAValue]:
+        """Converts a subgraph's nodes here; its outputs. Raises VerifyException where that would never end."""
+        self._run.add(region)
+        *ops, end = region.block.ops
+        self._copies += len(ops)
+        if self._copies > MOST_COPIES:
+            raise VerifyException(
+                f"unrolled, the model's subgraphs are more than {MOST_COPIES} nodes; give its loops fewer iterations"
+            )
+        self._new.update(zip(region.block.args, arguments, strict=True))
+        for op in ops:
+            self._convert(op)
+        return [self._new[value] for value in end.operands]
+
+    def _elide_control(self, op: NodeOp) -> None:
+        """Accounts for a node whose control is resolved, and for the nodes of subgraphs that never run."""
+        self._remarks.elide(node_ids(op), "resolved: the nodes of its subgraph stand in its place")
+        for _, region in op.subgraphs:
+            if region not in self._run:
+                names = [name for inner in region.walk() for name in node_ids(inner)]
+                self._remarks.elide(names, "dead: its subgraph never runs")
 
     def _results(self, op: NodeOp, inputs: Sequence[SSAValue | None], emit: Emitter) -> list[SSAValue | None]:
         if (rule := _rule(op)) is None:
             return self._defined(op, inputs)
-        found = rule.convert(Node(op, inputs, emit, self._known))
+        found = rule.convert(Node(op, inputs, emit, self._known, self._inline))
         values = [found] if isinstance(found, Value) else list(found)
         results = [None if value is None else value.ssa for value in values]
         for old in op.results[len(results) :]:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from tstorch.passes.convert.onnx import (
     activation,
     constant,
+    control,
     convolution,
     elementwise,
     fourier,
@@ -17,14 +18,16 @@ from tstorch.passes.convert.onnx import (
     pooling,
     quantization,
     reduction,
+    regions,
     resizing,
+    sampling,
     shape,
 )
 from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    quantization, resizing, fourier,
+    quantization, resizing, fourier, sampling, regions, control,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]

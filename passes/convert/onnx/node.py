@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xdsl.ir import BlockArgument, Operation, SSAValue
+from xdsl.ir import BlockArgument, Operation, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import NodeOp
@@ -20,11 +20,31 @@ class DataDependentError(VerifyException):
     """What decides shapes follows from data. `arguments` are the positions of the graph's inputs that it follows from:
     with their values known the node could be converted."""
 
-    def __init__(self, position: int, arguments: frozenset[int]):
+    def __init__(self, position: int, arguments: frozenset[int], decides: str = "shapes"):
         super().__init__(
-            f"input {position} decides shapes and depends on data; it must be a constant or follow from shapes"
+            f"input {position} decides {decides} and depends on data; it must be a constant or follow from shapes"
         )
         self.arguments = arguments
+
+
+Inline = Callable[[Region, Sequence[SSAValue]], list[SSAValue]]
+"""(subgraph, its inputs) -> its outputs: what converts the subgraph's nodes where the conversion stands."""
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """A subgraph of a node. Each call converts its nodes once more; all copies keep their nodes' names."""
+
+    name: str
+    region: Region
+    inline: Inline
+
+    def __call__(self, arguments: Sequence[Value], emit: Emitter) -> list[Value]:
+        """The outputs for these inputs. Raises VerifyException for another number of inputs."""
+        expected = len(self.region.block.args)
+        if len(arguments) != expected:
+            raise VerifyException(f"{self.name} takes {expected} inputs; the node gives it {len(arguments)}")
+        return [Value(result, emit) for result in self.inline(self.region, [value.ssa for value in arguments])]
 
 
 class Node:
@@ -33,11 +53,14 @@ class Node:
     Raises VerifyException for what the operator does not allow; the pass puts the node's name before it.
     """
 
-    def __init__(self, op: NodeOp, inputs: Sequence[SSAValue | None], emit: Emitter, constants: Constants):
+    def __init__(
+        self, op: NodeOp, inputs: Sequence[SSAValue | None], emit: Emitter, constants: Constants, inline: Inline
+    ):
         self.op = op
         self.emit = emit
         self.given = [None if value is None else Value(value, emit) for value in inputs]
         self._constants = constants
+        self._inline = inline
 
     @property
     def version(self) -> int:
@@ -78,14 +101,27 @@ class Node:
         value = self.optional(position)
         return None if value is None else self._constants(value.ssa)
 
-    def constant(self, position: int) -> np.ndarray | None:
-        """An operand's numbers, None where absent. Raises VerifyException where only a run could tell them."""
+    def constant(self, position: int, decides: str = "shapes") -> np.ndarray | None:
+        """An operand's numbers, None where absent. Raises DataDependentError where only a run could tell them."""
         value = self.optional(position)
-        if value is None:
-            return None
+        return None if value is None else self.settled(value, position, decides)
+
+    def settled(self, value: Value, position: int, decides: str) -> np.ndarray:
+        """What a value that follows from an operand is. Raises DataDependentError where only a run could tell."""
         if (known := self._constants(value.ssa)) is None:
-            raise DataDependentError(position, arguments_of(value.ssa))
+            raise DataDependentError(position, arguments_of(value.ssa), decides)
         return known
+
+    def subgraph(self, name: str) -> Subgraph | None:
+        """A subgraph by its attribute's name; None where absent."""
+        region = self.op.subgraph(name)
+        return None if region is None else Subgraph(name, region, self._inline)
+
+    def body(self, name: str) -> Subgraph:
+        """A subgraph that must be there."""
+        if (found := self.subgraph(name)) is None:
+            raise VerifyException(f"attribute {name} is missing")
+        return found
 
     def setting(self, name: str, position: int) -> Any:
         """What older opsets give as an attribute and newer ones as an input: a list, a number, or None."""
