@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from chain import Chain
-from networks import EXAMPLE, network, onnxruntime_outputs
+from networks import network, onnxruntime_outputs
 from onnx import ModelProto, helper, numpy_helper
 
 from tstorch.artifact.format import Artifact
@@ -37,7 +37,7 @@ def tool(*arguments: object) -> None:
 def folder(tmp_path_factory):
     """For each network by name: its model and its artifact, made without a stop."""
     folder = tmp_path_factory.mktemp("continue")
-    for name in ("cnn", "transformer", EXAMPLE):
+    for name in ("mnist_cnn", "cnn", "transformer", "resnet18_ts"):
         onnx.save(network(name), folder / f"{name}.onnx")
         tool(folder / f"{name}.onnx", "--compile-to=artifact", "-o", folder / f"{name}.tst")
     return folder
@@ -59,7 +59,7 @@ def continued(source: Path, *stops: Level) -> bytes:
 
 
 @pytest.mark.parametrize("stop", TEXTS)
-@pytest.mark.parametrize("name", ["cnn", "transformer"])
+@pytest.mark.parametrize("name", ["mnist_cnn", "transformer"])
 def test_a_small_network_continued_from_any_text_is_the_same_artifact(folder, name, stop):
     assert continued(folder / f"{name}.onnx", stop) == (folder / f"{name}.tst").read_bytes()
 
@@ -67,7 +67,7 @@ def test_a_small_network_continued_from_any_text_is_the_same_artifact(folder, na
 @pytest.mark.model
 @pytest.mark.parametrize("stop", [Level.PRIM, Level.FLOW, Level.LOOP])
 def test_a_large_network_continued_from_text_is_the_same_artifact(folder, stop):
-    assert continued(folder / f"{EXAMPLE}.onnx", stop) == (folder / f"{EXAMPLE}.tst").read_bytes()
+    assert continued(folder / "resnet18_ts.onnx", stop) == (folder / "resnet18_ts.tst").read_bytes()
 
 
 def test_text_may_be_continued_at_every_stop_in_turn(folder):

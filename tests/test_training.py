@@ -3,6 +3,7 @@
 import json
 from itertools import islice
 
+import networks
 import numpy as np
 import onnx
 import pytest
@@ -55,6 +56,59 @@ def test_fifty_steps_follow_numpy(name):
     assert state.keys() - parameters.keys() == {"optimizer.step"} | {
         f"adam.{moment}/{parameter}" for moment in "mv" for parameter in parameters
     }
+
+
+MNIST_BATCH = {"mnist_mlp": 32, "mnist_cnn": 1}
+
+
+def mnist(name):
+    """One of the two MNIST networks as PyTorch exported it, how its dimension is bound, and a task of its shape."""
+    dims = {"batch": 32} if name == "mnist_mlp" else None
+    return networks.network(name), dims, learnable_task((MNIST_BATCH[name], 1, 28, 28), 10)
+
+
+@pytest.mark.gpu
+@pytest.mark.model
+@pytest.mark.parametrize("name", MNIST_BATCH)
+def test_two_hundred_steps_of_an_mnist_network_follow_numpy(name):
+    model, dims, task = mnist(name)
+    expected = NumpyTrainer(model)
+    losses, truths = [], []
+    with tstorch.train(model, optimizer="adam", lr=1e-3, dims=dims) as trainer:
+        for image, labels in islice(task, 200):
+            losses.append(trainer.step({"input": image, "labels": labels}))
+            truths.append(expected.step(image, labels))
+    far = np.abs(np.subtract(losses, truths)) / np.maximum(truths, 0.01)
+    assert far[:50].max() <= 0.01
+    assert np.mean(truths[-50:]) < 0.5 * np.mean(truths[:50])
+    assert abs(np.mean(losses[-50:]) - np.mean(truths[-50:])) <= 0.02 * np.mean(truths[:50])
+
+
+@pytest.mark.gpu
+@pytest.mark.model
+@pytest.mark.parametrize("name", MNIST_BATCH)
+def test_gradients_of_an_mnist_network_are_its_central_differences(name):
+    model, dims, task = mnist(name)
+    image, labels = next(task)
+    numpy = NumpyTrainer(model)
+    found = tstorch.grads(
+        model, {"input": image, "labels": labels}, list(numpy.parameters), loss="cross-entropy", dims=dims
+    )
+    rng = np.random.default_rng(0)
+    for parameter, gradient in found.items():
+        for at in rng.integers(0, gradient.size, 20):
+            difference = central_difference(numpy, parameter, at, image, labels)
+            assert abs(gradient.flat[at] - difference) <= 1e-3 * np.abs(gradient).max(), (parameter, at)
+
+
+def central_difference(trainer, parameter, at, image, labels, by=1e-6):
+    """The slope of the float64 loss by one element of a parameter."""
+    value, losses = trainer.parameters[parameter].flat[at], []
+    for moved in (value + by, value - by):
+        trainer.parameters[parameter].flat[at] = moved
+        losses.append(trainer.loss(image, labels))
+    trainer.parameters[parameter].flat[at] = value
+    return (losses[0] - losses[1]) / (2 * by)
 
 
 @pytest.mark.gpu

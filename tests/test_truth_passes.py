@@ -45,7 +45,7 @@ def test_a_legalising_pass_cannot_be_left_out(chain, name):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["cnn", "residual"])
+@pytest.mark.parametrize("name", ["mnist_cnn", pytest.param("resnet18_ts", marks=pytest.mark.model)])
 @pytest.mark.parametrize("dropped", optional_passes())
 def test_the_answer_is_right_without_an_optional_pass(chain, name, dropped):
     compiled, errors = chain.errors(network(name), without=[dropped])
@@ -54,7 +54,7 @@ def test_the_answer_is_right_without_an_optional_pass(chain, name, dropped):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["cnn", "residual", "transformer"])
+@pytest.mark.parametrize("name", ["mnist_cnn", "residual", "transformer"])
 def test_the_answer_is_right_without_any_optional_pass(chain, name):
     _, errors = chain.errors(network(name), without=optional_passes())
     assert {output: error for output, error in errors.items() if error > TOLERANCE} == {}

@@ -11,24 +11,30 @@ from onnx import ModelProto, TensorProto
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 EXAMPLE = "resnet18_bn"
-LARGE = (*LIGHT, EXAMPLE)
+STRIPPED = Path(__file__).parent.parent / "data" / "networks"
+MNIST = ("mnist_mlp", "mnist_cnn")
+EXPORTED = ("resnet18", "resnet18_ts", "resnet50", "mobilenet_v2", "squeezenet1_1")
+"""Networks as exporters wrote them, kept without their weights beside the tests."""
+LARGE = (*LIGHT, EXAMPLE, *EXPORTED)
 
 
 def network(name: str) -> ModelProto:
-    """A network by name: one of SMALL, LIGHT, or the example with its weights restored."""
+    """A network by name: one of SMALL, LIGHT, or a kept one with its weights restored."""
     if name in SMALL:
         return SMALL[name]()
-    return light_network(name) if name in LIGHT else example()
+    if name in LIGHT:
+        return light_network(name)
+    return restored((EXAMPLES if name == EXAMPLE else STRIPPED) / f"{name}.onnx")
 
 
-def example() -> ModelProto:
-    """examples/resnet18_bn.onnx with its weights."""
+def restored(stripped: Path) -> ModelProto:
+    """A stripped network with its weights, which the example's own code restores."""
     spec = importlib.util.spec_from_file_location("restore", EXAMPLES / "restore.py")
     assert spec is not None
     assert spec.loader is not None
     recipes = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipes)
-    return recipes.restored(EXAMPLES / f"{EXAMPLE}.onnx")
+    return recipes.restored(stripped)
 
 
 def float_tensors(model: ModelProto) -> list[str]:
@@ -62,10 +68,11 @@ def onnxruntime_outputs(model: ModelProto, inputs: dict) -> dict:
 
 __all__ = [
     "EXAMPLE",
+    "EXPORTED",
     "LARGE",
+    "MNIST",
     "SMALL",
     "before_softmax",
-    "example",
     "float_tensors",
     "network",
     "onnxruntime_outputs",

@@ -29,8 +29,22 @@ class NumpyTrainer:
         self._moments = {name: (np.zeros_like(array), np.zeros_like(array)) for name, array in self.parameters.items()}
         self._steps, self._lr = 0, lr
 
+    def loss(self, image: Array, labels: Array) -> float:
+        """The mean cross-entropy."""
+        return _cross_entropy(self._forward(image)[0], labels)[0]
+
     def loss_and_gradients(self, image: Array, labels: Array) -> tuple[float, dict[str, Array]]:
         """The mean cross-entropy, and its gradient by each parameter."""
+        logits, tape = self._forward(image)
+        loss, gradient = _cross_entropy(logits, labels)
+        gradients = {self._nodes[-1].output[0]: gradient}
+        for node, back in reversed(tape):
+            for name, part in zip(node.input, back(gradients[node.output[0]]), strict=False):
+                gradients[name] = gradients.get(name, 0) + part
+        return loss, {name: gradients[name] for name in self.parameters}
+
+    def _forward(self, image: Array) -> tuple[Array, list[tuple[NodeProto, Back]]]:
+        """The logits, and how each node's gradient goes back."""
         values = {self._input: image.astype(np.float64), **self.parameters, **self._constants}
         tape: list[tuple[NodeProto, Back]] = []
         for node in self._nodes:
@@ -38,13 +52,7 @@ class NumpyTrainer:
             result, back = OPERATORS[node.op_type](attributes, *(values[name] for name in node.input))
             values[node.output[0]] = result
             tape.append((node, back))
-        last = self._nodes[-1].output[0]
-        loss, gradient = _cross_entropy(values[last], labels)
-        gradients = {last: gradient}
-        for node, back in reversed(tape):
-            for name, part in zip(node.input, back(gradients[node.output[0]]), strict=False):
-                gradients[name] = gradients.get(name, 0) + part
-        return loss, {name: gradients[name] for name in self.parameters}
+        return values[self._nodes[-1].output[0]], tape
 
     def step(self, image: Array, labels: Array) -> float:
         """One step of Adam; the loss before it."""
