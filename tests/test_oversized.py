@@ -41,3 +41,17 @@ def test_rows_of_a_table_in_three_bindings_are_one_dispatch(chain):
     ids = np.array([[0, 6, 7, 13], [14, ROWS - 1, -1, -ROWS]])
     (found,) = chain.run(compiled, {"ids": ids}).values()
     np.testing.assert_array_equal(found, table[ids])
+
+
+def test_a_tied_embedding_is_read_in_parts_by_its_look_up_and_by_its_product(chain):
+    build = Builder(2)
+    table = build.rng.standard_normal((ROWS, WIDTH)).astype(np.float32)
+    weight = build.constant("table", table)
+    hidden = build.node("Gather", weight, "ids", name="rows")
+    logits = build.node("MatMul", hidden, build.node("Transpose", weight, name="tied", perm=[1, 0]), name="head")
+    model = build.model({"ids": (TensorProto.INT64, [2, 4])}, {logits: (TensorProto.FLOAT, [2, 4, ROWS])})
+    compiled = chain.compiled(model, target=replace(Target.default("cpu"), limits=SMALL))
+    assert [weight["bytes"] for weight in compiled.artifact.program["weights"]] == [table.nbytes]
+    ids = np.arange(-8, 0).reshape(2, 4) * 2
+    (found,) = chain.run(compiled, {"ids": ids}).values()
+    np.testing.assert_allclose(found, table[ids] @ table.T, rtol=0, atol=1e-4)

@@ -71,14 +71,14 @@ PHASES: tuple[Phase, ...] = (
             Step("propagate-layout", optional=True),
             *SIMPLIFY,
             Step("apply-rules{only=outline}", optional=True),
-            Step("outline-init", optional=True),
             Step("legalize-types"),
+            Step("outline-init", optional=True),
         ),
     ),
     Phase(
         "fusion",
         Level.FLOW,
-        (Step("form-dispatch-regions", switches=("epilogue",)), Step("tie-results", optional=True)),
+        (Step("split-sort"), Step("form-dispatch-regions", switches=("epilogue",)), Step("tie-results", optional=True)),
     ),
     Phase("schedule", Level.FLOW, (Step("select-schedule"),)),
     Phase(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
+    UNKNOWN_LOC,
     ArrayAttr,
     DenseArrayBase,
     DictionaryAttr,
@@ -254,8 +255,9 @@ def _stored_as(op: WeightOp, type: TensorType) -> SSAValue:
 
 
 def _replace_weight(op: WeightOp, new: list[Operation]) -> None:
-    users = [use.operation for use in op.result.uses]
-    _replace(op, new, users[0].location if users else op.location)
+    """An initializer has no node of its own: what reads it in another form then serves its first user's."""
+    user = next((use.operation for use in op.result.uses), op)
+    _replace(op, new, user.location if op.location == UNKNOWN_LOC else op.location)
 
 
 def _replace(op: Operation, new: Sequence[Operation], location: LocationAttr) -> None:

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from math import prod
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr, TensorType, i1
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 
+from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp, GeneratorOp, IndexMapOp, PrimOp
+from tstorch.dialects.prim.elementwise import ConvertOp
 from tstorch.dialects.prim.shape import ConcatenateOp, TransposeOp
+from tstorch.dialects.prim.types import tensor, ui32
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.dialects.program import INIT, EntryOp, run_before
 from tstorch.levels import Level
@@ -26,7 +29,8 @@ class OutlineInitPass(TSTorchPass):
     """Moves what depends on weights alone into @init, which entry "init" runs at load; @main reads the results.
 
     A batch norm that is folded into weights costs nothing per run then. Broadcasts, slices and reshapes of a weight
-    stay where they are: they cost nothing in the kernel that reads through them, and would only take memory. A
+    and conversions to a wider type stay where they are: they cost nothing in the kernel that reads through them, and
+    would only take memory. A
     transpose that feeds a contraction is moved: in order, the weight is read faster. What two values need and is small,
     as a batch norm's scale, is computed for each, so that each is one kernel. Leaves trainable weights alone.
 
@@ -79,7 +83,7 @@ def _worth_deriving(func: FuncOp) -> Iterator[SSAValue]:
             weights = isinstance(op, WeightOp) or any(fixed[operand] for operand in op.operands)
             fixed.update(dict.fromkeys(op.results, weights))
         else:
-            sources = [_behind_maps(value, op) for value in op.operands if fixed.get(value)]
+            sources = [_behind_reads(value, op) for value in op.operands if fixed.get(value)]
             found.update((value, None) for value in sources if not isinstance(value.owner, WeightOp | DerivedOp))
     order = {op: position for position, op in enumerate(func.body.block.ops)}
     yield from sorted(found, key=lambda value: order[_owner(value)])
@@ -93,13 +97,15 @@ def _is_fixed(op: Operation, fixed: dict[SSAValue, bool]) -> bool:
     return isinstance(op, GeneratorOp) or (bool(op.operands) and all(operand in fixed for operand in op.operands))
 
 
-def _behind_maps(value: SSAValue, user: Operation) -> SSAValue:
-    """What an index map reads that costs nothing where it is."""
+def _behind_reads(value: SSAValue, user: Operation) -> SSAValue:
+    """What an index map, or a conversion to a wider type, reads: both cost nothing where they are."""
     owner = value.owner
     packs = isinstance(owner, TransposeOp) and isinstance(user, ContractionOp)
-    if not isinstance(owner, IndexMapOp) or isinstance(owner, ConcatenateOp) or packs:
-        return value
-    return _behind_maps(owner.operands[0], owner)
+    moves = isinstance(owner, IndexMapOp) and not isinstance(owner, ConcatenateOp) and not packs
+    widens = isinstance(owner, ConvertOp) and _bytes(owner.operand) < _bytes(owner.result)
+    if isinstance(owner, Operation) and (moves or widens):
+        return _behind_reads(owner.operands[0], owner)
+    return value
 
 
 def _empty_init(module: ModuleOp) -> FuncOp:
@@ -127,12 +133,21 @@ class _Init:
         names: list[str] = []
         for value in values:
             needed = _needed([value])
-            results.append(self._copy(needed, shared)[value])
+            results.append(self._stored(self._copy(needed, shared)[value]))
             names.append(self._name([op for op in needed if isinstance(op, WeightOp)]))
         self._return.operands = [*self._return.operands, *results]
         self._func.res_attrs = ArrayAttr(self._notes)
         self._func.function_type = FunctionType.from_lists((), [value.type for value in self._return.operands])
         return names
+
+    def _stored(self, value: SSAValue) -> SSAValue:
+        """Truth values are stored as words."""
+        if value.type.element_type != i1:  # pyright: ignore[reportAttributeAccessIssue]
+            return value
+        words = ConvertOp(value, element_type=ui32)
+        words.location = _owner(value).location
+        self._func.body.block.insert_op_before(words, self._return)
+        return words.result
 
     def _copy(self, ops: Sequence[Operation], shared: dict[SSAValue, SSAValue]) -> dict[SSAValue, SSAValue]:
         """Copies ops that are not there yet. What is small is there once for each value, and joins its kernel."""
@@ -164,14 +179,27 @@ def _replace(func: FuncOp, values: Sequence[SSAValue], names: Sequence[str]) -> 
     block = func.body.block
     candidates = _needed(values)
     for value, name in zip(values, names, strict=True):
-        derived = DerivedOp(name, type=value.type)  # pyright: ignore[reportArgumentType]
-        derived.result.name_hint = value.name_hint
-        block.insert_op_before(derived, _owner(value))
-        value.replace_all_uses_with(derived.result)
+        new = _derived(name, value)
+        new[-1].results[0].name_hint = value.name_hint
+        for op in new:
+            block.insert_op_before(op, _owner(value))
+        value.replace_all_uses_with(new[-1].results[0])
     for op in reversed(candidates):
         if not any(result.uses for result in op.results):
             op.detach()
             op.erase()
+
+
+def _derived(name: str, value: SSAValue) -> list[Operation]:
+    """What reads in @main what @init stored."""
+    type = value.type
+    assert isinstance(type, TensorType)
+    if type.element_type != i1:
+        return [DerivedOp(name, type=type)]
+    words = DerivedOp(name, type=tensor(type.get_shape(), ui32))
+    truth = ConvertOp(words.result, element_type=i1)
+    truth.location = next((use.operation.location for use in value.uses), truth.location)
+    return [words, truth]
 
 
 def _needed(values: Sequence[SSAValue]) -> list[Operation]:
@@ -196,6 +224,10 @@ def _owner(value: SSAValue) -> Operation:
 def _is_cheap(op: Operation) -> bool:
     """Whether computing it twice costs less than a dispatch and a place of its own."""
     return isinstance(op, ElementwiseOp | IndexMapOp | GeneratorOp) and _size(op) <= CHEAP
+
+
+def _bytes(value: SSAValue) -> int:
+    return storage_bytes(value.type)  # pyright: ignore[reportArgumentType]
 
 
 def _size(op: Operation) -> int:

@@ -12,7 +12,7 @@ from tstorch.dialects.prim.contraction import DotGeneralOp
 from tstorch.dialects.prim.elementwise import AddOp
 from tstorch.dialects.prim.formula import Formula
 from tstorch.dialects.prim.indexing import GatherOp
-from tstorch.dialects.prim.shape import BroadcastInDimOp, ConcatenateOp, ReshapeOp, SliceOp
+from tstorch.dialects.prim.shape import BroadcastInDimOp, ConcatenateOp, ReshapeOp, SliceOp, TransposeOp
 from tstorch.dialects.prim.types import integer, ints, ui32
 from tstorch.dialects.prim.weight import WeightOp
 from tstorch.levels import Level
@@ -93,6 +93,25 @@ class SplitProduct(Pattern):
 
 
 @dataclass(frozen=True)
+class ReadUntransposed(Pattern):
+    """A product with the transpose of such a weight, as a tied embedding's: it reads the weight as it stands."""
+
+    limit: int
+
+    def match_and_rewrite(self, op: DotGeneralOp, rewriter: Rewriter, /) -> None:
+        for on_the_right, factor in ((True, op.rhs), (False, op.lhs)):
+            transpose = factor.owner
+            if isinstance(transpose, TransposeOp) and _is_oversized(transpose.operand, self.limit):
+                new = _untransposed(op, transpose, on_the_right)
+                if new is not None:
+                    return rewriter.replace(op, new)
+                rewriter.missed(
+                    op, "TST-F024", "its weight is transposed, and the product keeps dimensions in that order"
+                )
+        return None
+
+
+@dataclass(frozen=True)
 class SplitGather(Pattern):
     """Rows looked up in a weight that no binding holds: looked up in each part, and the right one chosen."""
 
@@ -125,7 +144,8 @@ class SplitOversizedBindingsPass(TSTorchPass):
     """Cuts weights that one binding cannot hold: a matrix product becomes several, each with a part of the weight.
 
     A part is a run of rows, so it is a view of the stored weight. Where the weight's first dimension is kept, the
-    parts' results stand side by side; where it is summed over, they are added up. Rows that are looked up, as in an
+    parts' results stand side by side; where it is summed over, they are added up; a transpose on the way is read
+    through. Rows that are looked up, as in an
     embedding, are looked up in every part, and the index says which one holds. Other uses of such a weight are left,
     and `convert-flow-to-buf` refuses them by name.
 
@@ -158,7 +178,28 @@ class SplitOversizedBindingsPass(TSTorchPass):
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         limit = self.limit or get_target(module).limits.max_storage_buffer_binding_size
-        apply_patterns(module, [SplitProduct(limit), SplitGather(limit)], pass_name=self.name)
+        patterns = [ReadUntransposed(limit), SplitProduct(limit), SplitGather(limit)]
+        apply_patterns(module, patterns, pass_name=self.name)
+
+
+def _untransposed(op: DotGeneralOp, transpose: TransposeOp, on_the_right: bool) -> DotGeneralOp | None:
+    """The product with what `transpose` reads; None where its result would have its dimensions in another order."""
+    permutation = ints(transpose.permutation)
+    batch, contract = (op.rhs_batch, op.rhs_contract) if on_the_right else (op.lhs_batch, op.lhs_contract)
+    summed = {*ints(batch), *ints(contract)}
+    kept = [place for dimension, place in enumerate(permutation) if dimension not in summed]
+    if kept != sorted(kept):
+        return None
+    moved = [[permutation[dimension] for dimension in ints(each)] for each in (batch, contract)]
+    lhs, rhs = (op.lhs, transpose.operand) if on_the_right else (transpose.operand, op.rhs)
+    return DotGeneralOp(
+        lhs,
+        rhs,
+        lhs_batch=ints(op.lhs_batch) if on_the_right else moved[0],
+        rhs_batch=moved[0] if on_the_right else ints(op.rhs_batch),
+        lhs_contract=ints(op.lhs_contract) if on_the_right else moved[1],
+        rhs_contract=moved[1] if on_the_right else ints(op.rhs_contract),
+    )
 
 
 def cuts(weight: SSAValue, limit: int) -> list[tuple[int, int]] | None:

@@ -143,3 +143,15 @@ func.func @main(%x: tensor<4xf32>) -> tensor<0xf32> {
   %0 = prim.slice %x, start = [0], limit = [0], stride = [1] : tensor<4xf32> -> tensor<0xf32> loc("/cut")
   func.return %0 : tensor<0xf32>
 }
+
+// -----
+
+// Tests that a weight that is read in another form keeps its own node, where it has one.
+// CHECK-LABEL: func.func @main
+// CHECK:       prim.slice {{.*}} loc("/Constant_1")
+// CHECK-NEXT:  prim.reshape {{.*}} loc("/Constant_1")
+func.func @main(%x: tensor<9xf32>) -> tensor<4xf32> {
+  %i = prim.weight<"m.onnx", "/Constant_1.value", "9f2c"> : tensor<4x1xi64> loc("/Constant_1")
+  %0 = prim.gather %x, %i, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1] : tensor<9xf32>, tensor<4x1xi64> -> tensor<4xf32> loc("/look")
+  func.return %0 : tensor<4xf32>
+}

@@ -106,3 +106,41 @@ func.func @large(%x: tensor<8192xf32>) -> tensor<8192xf32> {
   %y = prim.add %r, %g : tensor<8192xf32> loc("/y")
   func.return %y : tensor<8192xf32>
 }
+
+// -----
+
+// Tests that truth values that weights decide are stored as words.
+// CHECK-LABEL: func.func @init
+// CHECK-SAME:  -> (tensor<4xui32> {tst.name = "m.derived"})
+// CHECK:       %[[W:.*]] = prim.convert %{{.*}} to ui32 : tensor<4xi1> -> tensor<4xui32> loc("/mask")
+// CHECK-NEXT:  return %[[W]]
+// CHECK-LABEL: func.func @truth
+// CHECK-NEXT:  %[[D:.*]] = prim.derived "m.derived" : tensor<4xui32>
+// CHECK-NEXT:  %[[T:.*]] = prim.convert %[[D]] to i1 : tensor<4xui32> -> tensor<4xi1> loc("/where")
+// CHECK-NEXT:  prim.select %[[T]]
+func.func @truth(%x: tensor<4xf32>, %y: tensor<4xf32>) -> tensor<4xf32> {
+  %m = prim.weight<"m.onnx", "m", "9f2c"> : tensor<4xi32>
+  %z = prim.weight<"m.onnx", "z", "1a2b"> : tensor<4xi32>
+  %c = prim.compare lt %m, %z : tensor<4xi32> -> tensor<4xi1> loc("/mask")
+  %r = prim.select %c, %x, %y : tensor<4xi1>, tensor<4xf32> loc("/where")
+  func.return %r : tensor<4xf32>
+}
+
+// -----
+
+// Tests that a conversion to a wider type stays where the weight is read, and one to a narrower type does not.
+// CHECK-LABEL: func.func @init
+// CHECK-SAME:  -> (tensor<4xf16> {tst.name = "v.derived"})
+// CHECK-LABEL: func.func @converted
+// CHECK:       prim.weight<"m.onnx", "w", "9f2c"> : tensor<4xf16>
+// CHECK:       prim.convert {{.*}} to f32
+// CHECK:       prim.derived "v.derived" : tensor<4xf16>
+func.func @converted(%x: tensor<4xf32>, %y: tensor<4xf16>) -> (tensor<4xf32>, tensor<4xf16>) {
+  %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<4xf16>
+  %wide = prim.convert %w to f32 : tensor<4xf16> -> tensor<4xf32> loc("/cast")
+  %r = prim.add %x, %wide : tensor<4xf32> loc("/add")
+  %v = prim.weight<"m.onnx", "v", "1a2b"> : tensor<4xf32>
+  %narrow = prim.convert %v to f16 : tensor<4xf32> -> tensor<4xf16> loc("/narrow")
+  %s = prim.mul %y, %narrow : tensor<4xf16> loc("/mul")
+  func.return %r, %s : tensor<4xf32>, tensor<4xf16>
+}

@@ -97,3 +97,31 @@ func.func @columns(%i: tensor<3xi32>) -> tensor<16x3xf32> {
   %r = prim.gather %w, %i, offset_dims = [0], collapsed_slice_dims = [1], start_index_map = [1], index_vector_dim = 1, slice_sizes = [16, 1] : tensor<16x64xf32>, tensor<3xi32> -> tensor<16x3xf32> loc("/columns")
   func.return %r : tensor<16x3xf32>
 }
+
+// -----
+
+// Tests that the transpose of such a weight is read through, under both names.
+// REMARK:      remark: passed TST-F020 at "/t", "/head"
+// CHECK-LABEL: func.func @transposed
+// CHECK-NOT:   prim.transpose
+// CHECK-COUNT-2: prim.dot_general {{.*}} contract = [1] x [1] {{.*}} loc(fused["/t", "/head"])
+// CHECK:       prim.concatenate
+func.func @transposed(%x: tensor<1x64xf32>) -> tensor<1x16xf32> {
+  %w = prim.weight<"m.onnx", "wte", "9f2c"> : tensor<16x64xf32>
+  %t = prim.transpose %w, permutation = [1, 0] : tensor<16x64xf32> -> tensor<64x16xf32> loc("/t")
+  %r = prim.dot_general %x, %t, batch = [] x [], contract = [1] x [0] : tensor<1x64xf32>, tensor<64x16xf32> -> tensor<1x16xf32> loc("/head")
+  func.return %r : tensor<1x16xf32>
+}
+
+// -----
+
+// Tests that a transpose is kept where the product's result has its dimensions in that order, and that we say so.
+// REMARK:      remark: missed TST-F024 at "/swapped"
+// CHECK-LABEL: func.func @swapped
+// CHECK:       prim.transpose
+func.func @swapped(%x: tensor<1x64xf32>) -> tensor<1x8x2xf32> {
+  %w = prim.weight<"m.onnx", "wte", "9f2c"> : tensor<2x8x64xf32>
+  %t = prim.transpose %w, permutation = [1, 0, 2] : tensor<2x8x64xf32> -> tensor<8x2x64xf32> loc("/t")
+  %r = prim.dot_general %x, %t, batch = [] x [], contract = [1] x [2] : tensor<1x64xf32>, tensor<8x2x64xf32> -> tensor<1x8x2xf32> loc("/swapped")
+  func.return %r : tensor<1x8x2xf32>
+}
