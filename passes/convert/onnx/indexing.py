@@ -25,12 +25,17 @@ def gather(node: Node) -> Value:
     if known is not None and (part := _range(known, size)) is not None:
         cut = value.take(axis, part.start, part.stop)
         return cut.reshape([*value.shape[:axis], *known.shape, *value.shape[axis + 1 :]])
+    return looked_up(value, _from_front(indices, size), axis)
+
+
+def looked_up(value: Value, indices: Value, axis: int) -> Value:
+    """Slices along an axis, at positions counted from the front: their shape takes the place of the axis."""
     slice_sizes = [1 if at == axis else extent for at, extent in enumerate(value.shape)]
     before, behind = range(axis), range(axis + indices.rank, value.rank - 1 + indices.rank)
-    return node.emit.value(
+    return value.emit.value(
         GatherOp(
             value.ssa,
-            _from_front(indices, size).ssa,
+            indices.ssa,
             offset_dims=[*before, *behind],
             collapsed_slice_dims=[axis],
             start_index_map=[axis],
