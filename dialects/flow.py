@@ -88,6 +88,7 @@ class ScheduleAttr(ParametrizedAttribute):
     threads    invocations that share one row                                   row_reduction
     tile       [m, n] results of one invocation                                 contraction
     k_step     contracted elements between two loads of a tile                  contraction
+    together   runs that one workgroup sorts side by side                       sort
     staged     whether tiles pass through workgroup memory                      contraction
     """
 
@@ -121,6 +122,10 @@ class ScheduleAttr(ParametrizedAttribute):
     @property
     def threads(self) -> int:
         return self.integer("threads", 1)
+
+    @property
+    def together(self) -> int:
+        return self.integer("together", 1)
 
     @property
     def k_step(self) -> int:

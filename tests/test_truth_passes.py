@@ -14,6 +14,7 @@ LEGALISING = [
     "convert-onnx-to-prim",
     "split-oversized-bindings",
     "legalize-types",
+    "split-sort",
     "form-dispatch-regions",
     "select-schedule",
     "convert-kernel-to-loop",

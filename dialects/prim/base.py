@@ -225,7 +225,7 @@ class IndexedOp(PrimOp):
     """Reads or writes at positions that another operand holds."""
 
 
-class SortOp(PrimOp):
+class OrderingOp(PrimOp):
     """Orders the elements along one dimension."""
 
 

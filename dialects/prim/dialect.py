@@ -7,7 +7,7 @@ from xdsl.ir import Attribute, Dialect, Operation
 
 from tstorch.dialects.prim.contraction import ConvOp, DotGeneralOp
 from tstorch.dialects.prim.control import CompositeOp, YieldOp
-from tstorch.dialects.prim.elementwise import ELEMENTWISE_OPS, DirectionAttr
+from tstorch.dialects.prim.elementwise import ELEMENTWISE_OPS, DirectionAttr, RoundingAttr
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
 from tstorch.dialects.prim.indexing import GatherOp, ScatterKindAttr, ScatterOp
 from tstorch.dialects.prim.kinds import ReduceKindAttr
@@ -21,6 +21,7 @@ from tstorch.dialects.prim.shape import (
     SliceOp,
     TransposeOp,
 )
+from tstorch.dialects.prim.sort import SortOp
 from tstorch.dialects.prim.values import ValuesAttr
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 
@@ -40,10 +41,11 @@ Prim = Dialect(
         *(ReduceOp, ReduceWindowOp, ArgReduceOp),
         *(DotGeneralOp, ConvOp),
         *(GatherOp, ScatterOp),
+        *(SortOp,),
         *(ConstantOp, IotaOp),
         *(WeightOp, DerivedOp),
         *(CompositeOp, YieldOp),
     ],
-    [DirectionAttr, ReduceKindAttr, ScatterKindAttr, ValuesAttr],
+    [DirectionAttr, ReduceKindAttr, RoundingAttr, ScatterKindAttr, ValuesAttr],
     [MaterializeConstant()],
 )

@@ -8,13 +8,14 @@ from xdsl.dialects.builtin import ModuleOp
 
 from tstorch.diagnostics import PassError
 from tstorch.dialects import flow, loop
-from tstorch.dialects.prim.base import ContractionOp, PrimOp, ReductionOp, WindowOp
+from tstorch.dialects.prim.base import ContractionOp, OrderingOp, PrimOp, ReductionOp, WindowOp
 from tstorch.dialects.prim.indexing import ScatterOp
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.kernel_to_loop.accumulate import convert_accumulate
 from tstorch.passes.convert.kernel_to_loop.contraction import convert_contraction
 from tstorch.passes.convert.kernel_to_loop.map import convert_map
+from tstorch.passes.convert.kernel_to_loop.order import convert_order
 from tstorch.passes.convert.kernel_to_loop.rows import convert_rows
 
 
@@ -61,7 +62,9 @@ def _convert(kernel: flow.KernelOp) -> loop.KernelOp:
     schedule = kernel.schedule
     if schedule is None:
         raise PassError(f"kernel @{name} has no schedule; run select-schedule first")
-    anchors = [op for op in kernel.ops if isinstance(op, ContractionOp | WindowOp | ReductionOp | ScatterOp)]
+    anchors = [
+        op for op in kernel.ops if isinstance(op, ContractionOp | WindowOp | ReductionOp | OrderingOp | ScatterOp)
+    ]
     try:
         return _nest(kernel, schedule, anchors)
     except TypeError as error:
@@ -80,4 +83,6 @@ def _nest(kernel: flow.KernelOp, schedule: flow.ScheduleAttr, anchors: Sequence[
     [anchor] = anchors
     if kind is flow.KernelKind.CONTRACTION and isinstance(anchor, ContractionOp):
         return convert_contraction(kernel, schedule, anchor)
+    if isinstance(anchor, OrderingOp):
+        return convert_order(kernel, schedule, anchor)
     return convert_accumulate(kernel, schedule, anchor)

@@ -25,8 +25,8 @@ from tstorch.dialects.prim.base import (
     ElementwiseOp,
     IndexedOp,
     IndexMapOp,
+    OrderingOp,
     ReductionOp,
-    SortOp,
     WindowOp,
 )
 from tstorch.dialects.prim.indexing import GatherOp
@@ -39,7 +39,7 @@ _KINDS: Sequence[tuple[type[Operation], KernelKind]] = (
     (ContractionOp, KernelKind.CONTRACTION),
     (WindowOp, KernelKind.WINDOW),
     (IndexedOp, KernelKind.INDEXED),
-    (SortOp, KernelKind.SORT),
+    (OrderingOp, KernelKind.SORT),
     (ReductionOp, KernelKind.ROW_REDUCTION),
 )
 

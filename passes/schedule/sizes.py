@@ -9,9 +9,10 @@ from math import prod
 
 from tstorch.dialects.flow import KernelKind, KernelOp, ScheduleAttr
 from tstorch.dialects.loop import packed_per_word
-from tstorch.dialects.prim.base import ContractionOp
+from tstorch.dialects.prim.base import ContractionOp, OrderingOp
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.passes.convert.kernel_to_loop.contraction import Sides
+from tstorch.passes.convert.kernel_to_loop.order import order_schedule
 from tstorch.passes.fusion.kernel_form import KernelForm, reduced_dimensions, shape_of
 from tstorch.target import DeviceClass, Target
 
@@ -45,6 +46,8 @@ def schedule_of(kernel: KernelOp, form: KernelForm, target: Target) -> ScheduleA
         return _contraction(kernel, form, sizes)
     if form.kind is KernelKind.ROW_REDUCTION:
         return _rows(kernel, form, sizes)
+    if isinstance(ordering := next(iter(form.anchors), None), OrderingOp):
+        return order_schedule(ordering, sizes.threads)
     return _elements(kernel, form.kind, sizes)
 
 
