@@ -75,26 +75,33 @@ def kernel_of(op: Operation) -> Operation | None:
 
 def served_ids(op: Operation) -> tuple[str, ...]:
     """The ids of the nodes that the op serves: inside a kernel, those of all its dispatches."""
-    kernel = kernel_of(op)
-    if kernel is None:
-        return node_ids(op)
-    local = {int(index) for index in node_ids(op) if index.isdecimal()}
-    tables = [nodes for dispatch in _dispatches(kernel) if isinstance(nodes := dispatch.properties["nodes"], ArrayAttr)]
-    served = [location for table in tables for index, location in enumerate(table) if index in local or not local]
-    return location_ids(ArrayAttr(served))
-
-
-def _dispatches(kernel: Operation) -> Iterator[Operation]:
-    """The host's ops that launch the kernel and list what its local ops serve."""
-    symbol = kernel.properties.get("sym_name")
-    module = kernel
+    module = op
     while (parent := module.parent_op()) is not None:
         module = parent
-    for op in host_ops(module):
-        if "nodes" in op.properties:
-            callees = [value for value in op.properties.values() if isinstance(value, SymbolRefAttr)]
-            if any(callee.root_reference == symbol for callee in callees):
-                yield op
+    return ServedNodes(module).of(op)
+
+
+class ServedNodes:
+    """The nodes of ops inside kernels, for a pass that asks for many: the host's code is searched once."""
+
+    def __init__(self, module: Operation) -> None:
+        self._tables: dict[StringAttr, list[ArrayAttr]] = {}
+        for op in host_ops(module):
+            if isinstance(nodes := op.properties.get("nodes"), ArrayAttr):
+                for value in op.properties.values():
+                    if isinstance(value, SymbolRefAttr):
+                        self._tables.setdefault(value.root_reference, []).append(nodes)
+
+    def of(self, op: Operation) -> tuple[str, ...]:
+        """The ids of the nodes that the op serves: inside a kernel, those of all its dispatches."""
+        kernel = kernel_of(op)
+        if kernel is None:
+            return node_ids(op)
+        symbol = kernel.properties.get("sym_name")
+        tables = self._tables.get(symbol, []) if isinstance(symbol, StringAttr) else []
+        local = {int(index) for index in node_ids(op) if index.isdecimal()}
+        served = [location for table in tables for index, location in enumerate(table) if index in local or not local]
+        return location_ids(ArrayAttr(served))
 
 
 def host_ops(root: Operation) -> Iterator[Operation]:

@@ -7,6 +7,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from tstorch.dialects.loop import AccessOp, LoadOp
 from tstorch.levels import Level
+from tstorch.locations import ServedNodes
 from tstorch.passes.base import TSTorchPass
 
 
@@ -14,8 +15,8 @@ from tstorch.passes.base import TSTorchPass
 class DropMasksPass(TSTorchPass):
     """Drops constraints that always hold.
 
-    Applies to loads and stores with a mask: a constraint goes where the ranges of the loops prove it. Declines where
-    they do not: padding and tails keep theirs.
+    Applies to loads and stores with a mask: a constraint goes where the ranges of the loops prove it. Declines, with
+    a remark, where they do not: padding and tails keep theirs.
 
         // before
         loop.kernel @copy(%x: memref<64xf32>, %out: memref<62xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
@@ -37,16 +38,20 @@ class DropMasksPass(TSTorchPass):
     requires = ensures = Level.LOOP
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
-        for op in module.walk():
-            if isinstance(op, AccessOp) and op.mask is not None:
-                _drop(op)
+        served = ServedNodes(module)
+        with self.remarks(module) as remarks:
+            for op in module.walk():
+                if isinstance(op, AccessOp) and op.mask is not None and _drop(op):
+                    kind = "load" if isinstance(op, LoadOp) else "store"
+                    remarks.missed(served.of(op), "TST-V020", f"a {kind} keeps its bounds check: padding or a tail")
 
 
-def _drop(op: AccessOp) -> None:
+def _drop(op: AccessOp) -> bool:
+    """Drops what always holds; whether something is left."""
     constraints = op.constraints
     kept = [(expr, bound) for expr, bound in constraints if not expr.is_within(bound)]
-    if len(kept) == len(constraints):
-        return
-    op.set_access(op.index_list, kept)
-    if not kept and isinstance(op, LoadOp):
-        op.properties.pop("other", None)
+    if len(kept) < len(constraints):
+        op.set_access(op.index_list, kept)
+        if not kept and isinstance(op, LoadOp):
+            op.properties.pop("other", None)
+    return bool(kept)

@@ -7,7 +7,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
-from tstorch.dialects.indexing import linearize
+from tstorch.dialects.indexing import Index, linearize
 from tstorch.dialects.loop import (
     LANE,
     LANES,
@@ -22,6 +22,7 @@ from tstorch.dialects.loop import (
     vector_of,
 )
 from tstorch.levels import Level
+from tstorch.locations import ServedNodes
 from tstorch.passes.base import TSTorchPass
 
 
@@ -30,8 +31,8 @@ class HoistVectorLoadsPass(TSTorchPass):
     """Loads a run of scalars at once, before the static loop that uses them one by one.
 
     Applies to a scalar load of a binding that is only read, whose element is a neighbour in each step of an unrolled
-    loop around it and starts at a multiple of 4: the run goes to registers first. Declines where the first element's
-    place is no multiple of 4, and where a value computed in the loop is part of the place.
+    loop around it and starts at a multiple of 4: the run goes to registers first. Declines, with a remark, runs of
+    other lengths, a first element whose place is no multiple of 4, and one that a value computed in the loop places.
 
         // before
         loop.kernel @sum(%x: memref<64x4xf32>, %out: memref<64xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
@@ -72,19 +73,33 @@ class HoistVectorLoadsPass(TSTorchPass):
     requires = ensures = Level.LOOP
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
-        for kernel in [op for op in module.ops if isinstance(op, KernelOp)]:
-            bindings = set(kernel.bindings) - stored_memory(kernel)
-            for op in list(kernel.walk()):
-                if isinstance(op, LoadOp) and op.memory in bindings and not op.is_vector:
-                    if (nest := _loop_of_run(op)) is not None:
-                        _hoist(op, nest)
+        served = ServedNodes(module)
+        with self.remarks(module) as remarks:
+            for kernel in [op for op in module.ops if isinstance(op, KernelOp)]:
+                bindings = set(kernel.bindings) - stored_memory(kernel)
+                for op in list(kernel.walk()):
+                    if isinstance(op, LoadOp) and op.memory in bindings and not op.is_vector:
+                        if (nest := _loop_of_run(op)) is None:
+                            continue
+                        if (refusal := _refusal(op, nest)) is not None:
+                            remarks.missed(served.of(op), *refusal)
+                        else:
+                            _hoist(op, nest)
 
 
 def _loop_of_run(op: LoadOp) -> ForOp | None:
     """The loop around the load in whose steps it reads neighbours."""
-    for nest in _static_loops(op):
-        if _is_run(op, nest):
-            return nest if _known_before(op, nest) else None
+    return next((nest for nest in _static_loops(op) if nest.stride == 1 and _place(op).coefficient(nest.iv) == 1), None)
+
+
+def _refusal(op: LoadOp, nest: ForOp) -> tuple[str, str] | None:
+    """Why the run cannot be loaded at once; None where it can."""
+    if nest.size % LANES:
+        return "TST-V010", f"a run of {nest.size} elements is read one by one; vectors take a multiple of {LANES}"
+    if not _place(op).substitute({nest.iv: 0}).is_multiple_of(LANES):
+        return "TST-V011", f"a run of {nest.size} elements is read one by one; its start is no multiple of {LANES}"
+    if not _known_before(op, nest):
+        return "TST-V012", f"a run of {nest.size} elements is read one by one; its start is computed along the way"
     return None
 
 
@@ -95,11 +110,8 @@ def _static_loops(op: Operation) -> Iterator[ForOp]:
         op = parent
 
 
-def _is_run(op: LoadOp, nest: ForOp) -> bool:
-    if nest.stride != 1 or nest.size % LANES:
-        return False
-    place = linearize(op.index_list, op.memory_type.get_shape())
-    return place.coefficient(nest.iv) == 1 and place.substitute({nest.iv: 0}).is_multiple_of(LANES)
+def _place(op: LoadOp) -> Index:
+    return linearize(op.index_list, op.memory_type.get_shape())
 
 
 def _known_before(op: LoadOp, nest: ForOp) -> bool:

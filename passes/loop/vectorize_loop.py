@@ -24,6 +24,7 @@ from tstorch.dialects.loop import (
     vector_of,
 )
 from tstorch.levels import Level
+from tstorch.locations import ServedNodes
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.loop_to_wgsl.scalars import RULES
 
@@ -49,7 +50,8 @@ class VectorizeLoopPass(TSTorchPass):
 
     Applies to an unrolled loop of 4, 8, 12, ... steps without loops inside, all of whose stores go to neighbours: its
     index then steps by 4 and what depends on it becomes a vector; what does not stays scalar and is repeated by a
-    splat. Declines where a lane would need another lane's result, a gathered row, or memory of its own.
+    splat. Declines, with a remark, other numbers of steps, stores that are no neighbours, and where a lane would need
+    another lane's result, a gathered row, or memory of its own.
 
         // before
         loop.kernel @double(%x: memref<256xf32>, %out: memref<256xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
@@ -77,32 +79,52 @@ class VectorizeLoopPass(TSTorchPass):
     requires = ensures = Level.LOOP
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
-        for op in list(module.walk()):
-            if isinstance(op, ForOp):
-                vectorize(op)
+        served = ServedNodes(module)
+        with self.remarks(module) as remarks:
+            for op in list(module.walk()):
+                if isinstance(op, ForOp) and _is_candidate(op) and (refusal := vectorize(op)) is not None:
+                    remarks.missed(served.of(op), *refusal)
 
 
-def vectorize(nest: ForOp) -> bool:
-    """Widens one loop; False where it does not allow that."""
-    varying = _vectorizable(nest)
-    if varying is not None:
-        _vectorize(nest, varying)
-    return varying is not None
+Refusal = tuple[str, str]
+"""A remark's id and reason."""
 
 
-def _vectorizable(nest: ForOp) -> set[Operation] | None:
-    """The ops to widen, in a loop that allows it; None otherwise."""
-    if not nest.is_static or nest.stride != 1 or nest.size % LANES:
-        return None
+def vectorize(nest: ForOp) -> Refusal | None:
+    """Widens one loop; where it does not allow that, says why and leaves it."""
     varying = _varying(nest)
-    stores = [op for op in nest.body.block.ops if isinstance(op, loop.StoreOp)]
-    if not stores or not all(op in varying and _runs_along(op, nest.iv) for op in stores):
-        return None
-    if not all(_can_widen(op, nest) for op in varying) or any(op.regions for op in nest.body.block.ops):
-        return None
-    if any(isinstance(op, loop.AllocOp | loop.BarrierOp | loop.ReduceWorkgroupOp) for op in nest.body.block.ops):
-        return None
-    return varying if all(_own_lane(op, stores) for op in nest.body.block.ops) else None
+    refusal = _refusal(nest, varying)
+    if refusal is None:
+        _vectorize(nest, varying)
+    return refusal
+
+
+def _is_candidate(nest: ForOp) -> bool:
+    """An unrolled loop of several steps around stores, innermost."""
+    ops = list(nest.body.block.ops)
+    stores = any(isinstance(op, loop.StoreOp) for op in ops)
+    return nest.is_static and nest.stride == 1 and nest.trips > 1 and stores and not any(op.regions for op in ops)
+
+
+def _refusal(nest: ForOp, varying: set[Operation]) -> Refusal | None:
+    ops = list(nest.body.block.ops)
+    stores = [op for op in ops if isinstance(op, loop.StoreOp)]
+    if not _is_candidate(nest):
+        return "TST-V001", "this is no unrolled innermost loop with stores"
+    if nest.size % LANES:
+        return "TST-V002", f"an unrolled loop takes {nest.trips} steps; vectors take a multiple of {LANES}"
+    if not all(op in varying and _runs_along(op, nest.iv) for op in stores):
+        return "TST-V003", "the steps of an unrolled loop do not store neighbours"
+    if (scalar := next((op for op in ops if _is_scalar_only(op, nest, varying)), None)) is not None:
+        return "TST-V004", f"{scalar.name} in an unrolled loop has no form for {LANES} steps at once"
+    if not all(_own_lane(op, stores) for op in ops):
+        return "TST-V005", "a step of an unrolled loop reads what another step stores"
+    return None
+
+
+def _is_scalar_only(op: Operation, nest: ForOp, varying: set[Operation]) -> bool:
+    alone = isinstance(op, loop.AllocOp | loop.BarrierOp | loop.ReduceWorkgroupOp)
+    return alone or (op in varying and not _can_widen(op, nest))
 
 
 def _varying(nest: ForOp) -> set[Operation]:

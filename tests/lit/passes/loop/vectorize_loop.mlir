@@ -1,4 +1,5 @@
 // RUN: tstorch-opt %s -p vectorize-loop --print-debuginfo | filecheck %s
+// RUN: tstorch-opt %s -p vectorize-loop --remarks 2>&1 | filecheck %s --check-prefix=REMARK
 
 // Tests that the innermost static loop steps by 4: what depends on it is a vector, what does not is repeated once.
 // CHECK-LABEL: loop.kernel @widened
@@ -24,6 +25,10 @@ loop.kernel @widened(%x: memref<512xf32>, %s: memref<1xf32>, %out: memref<512xf3
   }
 }
 
+// REMARK: remark: missed TST-V003: the steps of an unrolled loop do not store neighbours
+// REMARK: remark: missed TST-V005: a step of an unrolled loop reads what another step stores
+// REMARK: remark: missed TST-V004: loop.to_index in an unrolled loop has no form for 4 steps at once
+// REMARK: remark: missed TST-V002: an unrolled loop takes 6 steps; vectors take a multiple of 4
 // Tests that stores which are no neighbours keep the loop scalar.
 // CHECK-LABEL: loop.kernel @strided
 // CHECK:       loop.for unroll %i < 4 {
