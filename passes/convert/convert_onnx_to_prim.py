@@ -72,10 +72,10 @@ class ConvertOnnxToPrimPass(TSTorchPass):
 
     def apply(self, ctx: Context, module: ModuleOp) -> None:
         functions = [op for op in module.ops if isinstance(op, FuncOp)]
-        _check_supported(functions)
+        check_supported(functions)
         with self.remarks(module) as remarks:
             for function in functions:
-                _FunctionConverter(function, remarks, self.trainable).convert()
+                FunctionConverter(function, remarks, self.trainable).convert()
         _run_graph(module, functions)
         module.attributes.pop(OPSET, None)
 
@@ -87,7 +87,7 @@ def _run_graph(module: ModuleOp, functions: Sequence[FuncOp]) -> None:
         run_before(graph, RUN)
 
 
-def _check_supported(functions: Sequence[FuncOp]) -> None:
+def check_supported(functions: Sequence[FuncOp]) -> None:
     """Raises OnnxImportError that names every operator without a rule or a definition, with its nodes."""
     missing: dict[tuple[str, str, int | None], list[str]] = {}
     for function in functions:
@@ -116,7 +116,7 @@ def _rule(op: NodeOp) -> Rule | None:
     return find_rule(op.DOMAIN, op.OP_TYPE, schema.since_version if schema is not None else 1)
 
 
-class _FunctionConverter:
+class FunctionConverter:
     """One function: its new body is built beside the old one and then takes its place."""
 
     def __init__(self, function: FuncOp, remarks: RemarkSink, trainable: bool):
@@ -131,10 +131,7 @@ class _FunctionConverter:
     def convert(self) -> None:
         """Replaces the function's body."""
         old = self._function.body.block
-        self._block = Block(arg_types=[self._argument_type(value.type) for value in old.args])
-        for before, after in zip(old.args, self._block.args, strict=True):
-            self._new[before] = after
-            after.name_hint = before.name_hint
+        self.begin()
         for op in old.ops:
             self._convert(op)
         self._drop_unused()
@@ -143,6 +140,14 @@ class _FunctionConverter:
         self._function.update_function_type()
         for op in old.ops:
             op.drop_all_references()
+
+    def begin(self) -> None:
+        """Starts a new body with the function's arguments. Raises DiagnosticError for one without a known shape."""
+        old = self._function.body.block
+        self._block = Block(arg_types=[self._argument_type(value.type) for value in old.args])
+        for before, after in zip(old.args, self._block.args, strict=True):
+            self._new[before] = after
+            after.name_hint = before.name_hint
 
     def _argument_type(self, type: Attribute) -> TensorType:
         if (
