@@ -11,9 +11,10 @@ from xdsl.ir import BlockArgument, Operation, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import NodeOp
+from tstorch.passes.convert.onnx.counted import Counted
 from tstorch.passes.convert.onnx.value import Emitter, Value
 
-Result = Value | Sequence[Value | None]
+Result = Value | Counted | Sequence[Value | Counted | None]
 
 
 class DataDependentError(VerifyException):
