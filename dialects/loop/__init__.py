@@ -25,8 +25,8 @@ all loops. `where (e < bound, ...)` masks an access: each constraint says 0 <= e
 and math on f32, i32, ui32, i1, and on vectors of 4 once `vectorize-loop` has widened it; what they lack is here.
 
 | structure | kernel, parallel, for, if, alloc, barrier |
-| memory    | load, store, index_value, within, to_index |
-| scalar    | cast, bitcast, is_nan, is_inf, select, compare, frem, splat, extract, unpack, pack |
+| memory    | load, store, merge, index_value, within, to_index |
+| scalar    | cast, bitcast, round_half, is_nan, is_inf, select, compare, frem, splat, extract, unpack, pack |
 | reduction | reduce_tile, reduce_workgroup |
 """
 
@@ -62,10 +62,12 @@ from tstorch.dialects.loop.scalar import (
     Packing,
     PackingAttr,
     PackOp,
+    RoundHalfOp,
     SelectOp,
     SplatOp,
     UnpackOp,
 )
+from tstorch.dialects.loop.shared_word import MergeOp
 from tstorch.dialects.loop.structure import (
     AllocOp,
     BarrierOp,
@@ -106,6 +108,7 @@ __all__ = [
     "Loop",
     "MaskedOp",
     "MemorySpace",
+    "MergeOp",
     "NestBuilder",
     "PackOp",
     "Packing",
@@ -113,6 +116,7 @@ __all__ = [
     "ReduceKind",
     "ReduceTileOp",
     "ReduceWorkgroupOp",
+    "RoundHalfOp",
     "SelectOp",
     "SplatOp",
     "StoreOp",
@@ -145,11 +149,13 @@ Loop = Dialect(
         BarrierOp,
         LoadOp,
         StoreOp,
+        MergeOp,
         IndexValueOp,
         WithinOp,
         ToIndexOp,
         CastOp,
         BitcastOp,
+        RoundHalfOp,
         IsNanOp,
         IsInfOp,
         SelectOp,

@@ -181,7 +181,7 @@ class LoadOp(AccessOp):
         found = IndexMaps.of(indices, [expr for expr, _ in constraints])
         super().__init__(
             operands=[memory, found.operands],
-            properties=_access_properties(found, constraints) | {"other": other},
+            properties=access_properties(found, constraints) | {"other": other},
             result_types=[type or register_type(memory.type.element_type)],
         )
 
@@ -198,7 +198,7 @@ class LoadOp(AccessOp):
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
-        _print_access(printer, self)
+        print_access(printer, self)
         if self.other is not None:
             printer.print_string(" else ")
             printer.print_attribute(self.other)
@@ -211,7 +211,7 @@ class LoadOp(AccessOp):
     @classmethod
     def parse(cls, parser: Parser) -> Self:
         memory = parser.parse_unresolved_operand()
-        used, properties = _parse_access(parser)
+        used, properties = parse_access(parser)
         if parser.parse_optional_keyword("else"):
             properties["other"] = parser.parse_attribute()
         attributes = parser.parse_optional_attr_dict()
@@ -247,7 +247,7 @@ class StoreOp(AccessOp):
         found = IndexMaps.of(indices, [expr for expr, _ in constraints])
         super().__init__(
             operands=[value, memory, found.operands],
-            properties=_access_properties(found, constraints),
+            properties=access_properties(found, constraints),
         )
 
     @property
@@ -258,7 +258,7 @@ class StoreOp(AccessOp):
         printer.print_string(" ")
         printer.print_ssa_value(self.value)
         printer.print_string(", ")
-        _print_access(printer, self)
+        print_access(printer, self)
         printer.print_op_attributes(self.attributes)
         printer.print_string(" : ")
         printer.print_list([self.value_type, self.memory_type], printer.print_attribute)
@@ -268,7 +268,7 @@ class StoreOp(AccessOp):
         value = parser.parse_unresolved_operand()
         parser.parse_punctuation(",")
         memory = parser.parse_unresolved_operand()
-        used, properties = _parse_access(parser)
+        used, properties = parse_access(parser)
         attributes = parser.parse_optional_attr_dict()
         parser.parse_punctuation(":")
         value_type = parser.parse_type()
@@ -444,7 +444,7 @@ def accesses(op: Operation, memory: SSAValue) -> list[AccessOp]:
 
 def stored_memory(kernel: KernelOp) -> set[SSAValue]:
     """The memory that the kernel writes."""
-    return {op.memory for op in kernel.walk() if isinstance(op, StoreOp)}
+    return {op.memory for op in kernel.walk() if isinstance(op, AccessOp) and not isinstance(op, LoadOp)}
 
 
 def substitute_indices(op: Operation, by_value: Mapping[SSAValue, Index]) -> None:
@@ -462,14 +462,16 @@ def substitute_indices(op: Operation, by_value: Mapping[SSAValue, Index]) -> Non
         raise TypeError(f"'{op.name}' has index expressions that nothing may replace")
 
 
-def _access_properties(found: IndexMaps, constraints: Sequence[Constraint]) -> dict[str, Attribute | None]:
+def access_properties(found: IndexMaps, constraints: Sequence[Constraint]) -> dict[str, Attribute | None]:
+    """The maps of an access and its mask."""
     properties: dict[str, Attribute | None] = {"indices": found.maps[0]}
     if constraints:
         properties |= {"mask": found.maps[1], "bounds": i64_array([bound for _, bound in constraints])}
     return properties
 
 
-def _print_access(printer: Printer, op: AccessOp) -> None:
+def print_access(printer: Printer, op: AccessOp) -> None:
+    """The memory, its indices and the mask."""
     printer.print_ssa_value(op.memory)
     AccessSyntax.print_indices(printer, op.indices, op.used)
     if op.mask is not None and op.bounds is not None:
@@ -477,7 +479,8 @@ def _print_access(printer: Printer, op: AccessOp) -> None:
         AccessSyntax.print_constraints(printer, op.mask, list(op.bounds.get_values()), op.used)
 
 
-def _parse_access(parser: Parser) -> tuple[list[SSAValue], dict[str, Attribute]]:
+def parse_access(parser: Parser) -> tuple[list[SSAValue], dict[str, Attribute]]:
+    """What stands behind the memory: the values used, and the maps."""
     indices = AccessSyntax(parser)
     exprs = indices.indices()
     if parser.parse_optional_keyword("where") is None:

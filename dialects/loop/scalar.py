@@ -97,6 +97,27 @@ class BitcastOp(ConversionOp):
             raise VerifyException("i1 has no bits to reinterpret")
 
 
+@irdl_op_definition
+class RoundHalfOp(IRDLOperation):
+    """The nearest number that a half holds, ties to even: what computing in f16 would give.
+
+    %r = loop.round_half %x : f32
+    """
+
+    name = "loop.round_half"
+
+    T: ClassVar = VarConstraint("T", float_value)
+
+    value = operand_def(T)
+    result = result_def(T)
+
+    traits = traits_def(Pure())
+    assembly_format = "$value attr-dict `:` type($result)"
+
+    def __init__(self, value: SSAValue) -> None:
+        super().__init__(operands=[value], result_types=[value.type])
+
+
 class FloatTestOp(IRDLOperation):
     """A test of each lane's bits: GPUs may fold `x != x` away."""
 

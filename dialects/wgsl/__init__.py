@@ -34,7 +34,7 @@ from tstorch.dialects.wgsl.expression import (
     PrefixAttr,
     UnaryOp,
 )
-from tstorch.dialects.wgsl.memory import LetOp, LoadOp, ReadOp, RegistersOp, StoreOp, WriteOp
+from tstorch.dialects.wgsl.memory import LetOp, LoadOp, MergeOp, ReadOp, RegistersOp, StoreOp, WriteOp
 from tstorch.dialects.wgsl.structure import (
     Access,
     AccessAttr,
@@ -68,6 +68,7 @@ __all__ = [
     "IndexOp",
     "LetOp",
     "LoadOp",
+    "MergeOp",
     "ModuleOp",
     "Operator",
     "Prefix",
@@ -97,6 +98,7 @@ Wgsl = Dialect(
         LetOp,
         LoadOp,
         StoreOp,
+        MergeOp,
         RegistersOp,
         ReadOp,
         WriteOp,

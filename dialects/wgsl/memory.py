@@ -71,6 +71,15 @@ def _array_text(memory: SSAValue) -> str:
     return owner.sym_name.data
 
 
+def _is_shared(memory: SSAValue) -> bool:
+    return isinstance(memory.owner, BindingOp) and memory.owner.shared is not None
+
+
+def _place_text(memory: SSAValue, index: SSAValue, of: SpellingOf) -> Text:
+    """The element; of words that are shared its address, which is what atomic functions take."""
+    return join(f"{'&' if _is_shared(memory) else ''}{_array_text(memory)}[", of(index), "]")
+
+
 def _verify_element(memory: SSAValue, value: Attribute) -> None:
     _array_text(memory)
     if not isinstance(memory.type, MemRefType) or memory.type.element_type != value:
@@ -101,7 +110,8 @@ class LoadOp(ExpressionOp):
         _verify_element(self.memory, self.result.type)
 
     def spell(self, of: SpellingOf) -> Text:
-        return join(f"{_array_text(self.memory)}[", of(self.index), "]")
+        place = _place_text(self.memory, self.index, of)
+        return join("atomicLoad(", place, ")") if _is_shared(self.memory) else place
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
@@ -152,7 +162,40 @@ class StoreOp(StatementOp):
             raise VerifyException(f"a store to binding {owner.sym_name.data}, which is only read")
 
     def spell_lines(self, of: SpellingOf) -> Sequence[Text]:
-        return [join(f"{_array_text(self.memory)}[", of(self.index), "] = ", of(self.value), ";")]
+        place = _place_text(self.memory, self.index, of)
+        if _is_shared(self.memory):
+            return [join("atomicStore(", place, ", ", of(self.value), ");")]
+        return [join(place, " = ", of(self.value), ";")]
+
+
+@irdl_op_definition
+class MergeOp(StatementOp):
+    """Clears the bits of a shared word that are not kept, then sets some: no other invocation's bits are lost.
+
+    wgsl.merge %bits keep %keep, %b1[%i] : memref<64xui32>
+    """
+
+    name = "wgsl.merge"
+
+    bits = operand_def(ui32)
+    keep = operand_def(ui32)
+    memory = operand_def(base(MemRefType))
+    index = operand_def(ui32)
+
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+    assembly_format = "$bits `keep` $keep `,` $memory `[` $index `]` attr-dict `:` type($memory)"
+
+    def __init__(self, bits: SSAValue, keep: SSAValue, memory: SSAValue, index: SSAValue) -> None:
+        super().__init__(operands=[bits, keep, memory, index])
+
+    def verify_(self) -> None:
+        _verify_element(self.memory, ui32)
+        if not _is_shared(self.memory):
+            raise VerifyException(f"a merge into {_array_text(self.memory)}, whose words are not shared")
+
+    def spell_lines(self, of: SpellingOf) -> Sequence[Text]:
+        place = _place_text(self.memory, self.index, of)
+        return [join("atomicAnd(", place, ", ", of(self.keep), "); atomicOr(", place, ", ", of(self.bits), ");")]
 
 
 @irdl_op_definition

@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import (
     MemRefType,
     StringAttr,
     SymbolNameConstraint,
+    UnitAttr,
     VectorType,
     i1,
     i64,
@@ -170,6 +171,9 @@ class BindingOp(StatementOp):
     """A storage buffer, group 0.
 
     %x = wgsl.binding @b0 at 0 read : memref<64xvector<4xf32>>
+    %y = wgsl.binding @b1 at 1 read_write shared : memref<64xui32>
+
+    The words of a `shared` one are atomic: several invocations write a part of one each.
     """
 
     name = "wgsl.binding"
@@ -177,16 +181,18 @@ class BindingOp(StatementOp):
     sym_name = prop_def(SymbolNameConstraint())
     number = prop_def(IntegerAttr.constr(i64))
     access = prop_def(AccessAttr)
+    shared = opt_prop_def(UnitAttr)
     memory = result_def(base(MemRefType))
 
-    assembly_format = "$sym_name `at` $number $access attr-dict `:` type($memory)"
+    assembly_format = "$sym_name `at` $number $access (`shared` $shared^)? attr-dict `:` type($memory)"
 
-    def __init__(self, name: str, number: int, access: Access, type: MemRefType) -> None:
+    def __init__(self, name: str, number: int, access: Access, type: MemRefType, *, shared: bool = False) -> None:
         super().__init__(
             properties={
                 "sym_name": StringAttr(name),
                 "number": IntegerAttr(number, i64),
                 "access": AccessAttr(access),
+                "shared": UnitAttr() if shared else None,
             },
             result_types=[type],
         )
@@ -197,9 +203,12 @@ class BindingOp(StatementOp):
         element = self.memory.type.element_type
         if (element.element_type if isinstance(element, VectorType) else element) == i1:
             raise VerifyException("bool has no place in a buffer; store words of 0 and 1")
+        if self.shared and (element != ui32 or self.access.data is not Access.READ_WRITE):
+            raise VerifyException(f"shared words are ui32 and written; got {element}, {self.access.data}")
 
     def spell_lines(self, of: SpellingOf) -> Sequence[Text]:
         element = type_name(self.memory.type.element_type)
+        element = f"atomic<{element}>" if self.shared else element
         place = f"@group(0) @binding({self.number.value.data}) var<storage, {self.access.data}>"
         return [Text((f"{place} {self.sym_name.data}: array<{element}>;",))]
 

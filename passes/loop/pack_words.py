@@ -35,8 +35,9 @@ class PackWordsPass(TSTorchPass):
     """Reads and writes narrow elements as the 32-bit words that hold them.
 
     Applies to bindings of i8, ui8, i16, ui16, f16 and bf16. A vector of neighbours is one word, or two, unpacked or
-    packed as a whole; a single element is cut out of its word. A store must own its words: an invocation that writes
-    less than whole words is an error that names the kernel, except where the rest of the word is padding.
+    packed as a whole; a single element is cut out of its word. Where an invocation stores less than whole words, which
+    others may write too, each element is merged into its word by atomic steps; the padding behind the last element is
+    anybody's.
 
         // before
         loop.kernel @widen(%x: memref<256xui8>, %out: memref<256xui32>) grid [1, 1, 1] workgroup [64, 1, 1] {
@@ -86,7 +87,7 @@ def _pack(kernel: KernelOp, binding: SSAValue) -> None:
             value = _load(op, memory, place, packing, build)
             op.result.replace_all_uses_with(value)
         elif isinstance(op, StoreOp):
-            _store(kernel, op, memory, place, packing, element_count(old), build)
+            _store(op, memory, place, packing, element_count(old), build)
         op.detach()
         op.erase()
 
@@ -166,24 +167,58 @@ def _start(place: Index) -> Index | None:
     return start if place.coefficient(LANE_KEY) == 1 and start.is_multiple_of(LANES) else None
 
 
-def _store(
-    kernel: KernelOp, op: StoreOp, memory: SSAValue, place: Index, packing: Packing, count: int, build: _Inserter
-) -> None:
+def _store(op: StoreOp, memory: SSAValue, place: Index, packing: Packing, count: int, build: _Inserter) -> None:
+    if count == 1 and not op.is_vector:
+        _store_words(build.value(loop.SplatOp(op.value)), memory, Index(), op.constraints, packing, count, build)
+        return
+    constraints = _whole_words(op, place, count) if op.is_vector else None
     start = _start(place) if op.is_vector else None
-    constraints = _whole_words(op, place, count) if op.is_vector else list(op.constraints)
-    if not op.is_vector and count == 1:
-        start, value = Index(), build.value(loop.SplatOp(op.value))
-    else:
-        value = op.value
     if start is None or constraints is None:
-        raise DiagnosticError(
-            f"kernel @{kernel.sym_name.data} stores {packing} elements that are not whole words of 4 bytes, which "
-            f"other invocations may write too; give each invocation {LANES} neighbours from a multiple of {LANES} on"
-        )
+        _merge(op, memory, place, packing, build)
+    else:
+        _store_words(op.value, memory, start, constraints, packing, count, build)
+
+
+def _store_words(
+    value: SSAValue,
+    memory: SSAValue,
+    start: Index,
+    constraints: Sequence[loop.Constraint],
+    packing: Packing,
+    count: int,
+    build: _Inserter,
+) -> None:
+    """Stores neighbours that fill whole words, or all there is."""
     first = start // packing.per_word
     for number in range(min(LANES // packing.per_word, -(-count // packing.per_word))):
         word = build.value(loop.PackOp(packing, value, number))
         build.add(StoreOp(word, memory, [first + number], _word_mask(constraints, count, start, number, packing)))
+
+
+def _merge(op: StoreOp, memory: SSAValue, place: Index, packing: Packing, build: _Inserter) -> None:
+    """Stores elements one by one, each into its bits of a word that others may write too."""
+    for lane in range(LANES if op.is_vector else 1):
+        at = {LANE_KEY: lane}
+        element = build.value(loop.ExtractOp(op.value, lane)) if op.is_vector else op.value
+        constraints = [(expr.substitute(at), bound) for expr, bound in op.constraints]
+        _merge_element(element, memory, place.substitute(at), constraints, packing, build)
+
+
+def _merge_element(
+    element: SSAValue,
+    memory: SSAValue,
+    place: Index,
+    constraints: list[loop.Constraint],
+    packing: Packing,
+    build: _Inserter,
+) -> None:
+    bits = 32 // packing.per_word
+    everywhere = build.value(loop.PackOp(packing, build.value(loop.SplatOp(element)), 0))
+    shift = build.value(loop.IndexValueOp(place % packing.per_word * bits, ui32))
+    own = build.value(arith.ShLIOp(build.number((1 << bits) - 1, ui32), shift))
+    keep = build.value(arith.XOrIOp(own, build.number(-1, ui32)))
+    word = build.value(arith.AndIOp(everywhere, own))
+    build.add(loop.MergeOp(word, keep, memory, [place // packing.per_word], constraints))
 
 
 def _whole_words(op: StoreOp, place: Index, count: int) -> list[loop.Constraint] | None:

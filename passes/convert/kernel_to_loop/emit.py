@@ -7,12 +7,23 @@ on the way are composed, and elementwise bodies are emitted where they are neede
 from collections.abc import Callable, Mapping, Sequence
 
 from xdsl.dialects import arith
+from xdsl.dialects.builtin import f16
 from xdsl.ir import Block, SSAValue
 
 from tstorch.dialects import loop
 from tstorch.dialects.indexing import Index, as_index, linearize
 from tstorch.dialects.loop import Constraint, NestBuilder
 from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp, PrimOp, Source, constant_of
+from tstorch.dialects.prim.elementwise import (
+    CeilOp,
+    FloorOp,
+    MaximumOp,
+    MinimumOp,
+    RoundOp,
+    SelectOp,
+    SignOp,
+    TruncOp,
+)
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
 from tstorch.dialects.prim.indexing import GatherOp
 from tstorch.dialects.prim.scalar import Scalar, number_attribute
@@ -27,6 +38,8 @@ from tstorch.passes.convert.kernel_to_loop.nest import (
 )
 
 Indices = Sequence[Index]
+_EXACT = (SelectOp, MaximumOp, MinimumOp, FloorOp, CeilOp, RoundOp, TruncOp, SignOp)
+"""What gives one of its operands, or a whole number near it: as narrow as they are."""
 Known = Callable[[Indices], SSAValue]
 
 
@@ -81,7 +94,7 @@ class Emitter:
 
     def _emit(self, value: SSAValue, index: Indices, mask: Sequence[Constraint]) -> SSAValue:
         if (known := self.known.get(value)) is not None:
-            return known(index)
+            return self._wrapped(known(index), value)
         owner = value.owner
         if isinstance(owner, Block):
             return self._load(value, index, unsettled(mask), 0)
@@ -89,7 +102,8 @@ class Emitter:
             match owner:
                 case ElementwiseOp():
                     operands = [self.at(operand, index, mask) for operand in owner.operands]
-                    return self._wrapped(owner.scalar_body(operands, self.build), value)
+                    result = owner.scalar_body(operands, self.build)
+                    return result if isinstance(owner, _EXACT) else self._wrapped(result, value)
                 case IndexMapOp():
                     return self._moved(owner, index, mask)
                 case ConstantOp():
@@ -101,8 +115,12 @@ class Emitter:
         raise TypeError(f"'{owner.name}' has no element of its own; its kind needs a loop nest around it")
 
     def _wrapped(self, scalar: SSAValue, value: SSAValue) -> SSAValue:
-        """The scalar cut to the width of the value's integers: registers are wider than what is stored."""
+        """The scalar as the value's type holds it: registers are wider than what is stored, and a number must not
+        depend on whether it was stored in between.
+        """
         element = tensor_type(value).element_type
+        if element == f16:
+            return self.build.insert(loop.RoundHalfOp(scalar)).result
         bounds = narrow_bounds(element)
         if bounds is None:
             return scalar

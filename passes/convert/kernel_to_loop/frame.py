@@ -63,7 +63,7 @@ class Frame:
         return any(map(is_narrow, self.kernel.yielded))
 
     def store_lanes(self, first: Index, count: int, places: Callable[[Index], Sequence["Place"]]) -> None:
-        """Stores elements first .. first + count - 1 of each result, in row-major order; `places` says where."""
+        """Stores elements first .. first + count - 1 of results, in row-major order; `places` says which and where."""
         if self.is_narrow:
             self._store_together(first, count, places)
             return
@@ -73,7 +73,7 @@ class Frame:
     def _store_together(self, first: Index, count: int, places: Callable[[Index], Sequence["Place"]]) -> None:
         """Emits the elements one after the other, then stores them all: a narrow result's as the words they share."""
         build, values = self.build, self.kernel.yielded
-        held = [private(build, [count], registers_of(value)) for value in values]
+        held = [private(build, [count], registers_of(values[place.result])) for place in places(Index())]
         with loops(build, [count], unroll=True) as [lane]:
             for place, memory in zip(places(lane), held, strict=True):
                 store(build, self.emit.at(values[place.result], place.index), memory, lane)

@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 
 from tstorch.dialects import flow, loop
 from tstorch.dialects.indexing import Index
-from tstorch.dialects.loop import Id
+from tstorch.dialects.loop import LANES, Id
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.dialects.prim.types import ints
 from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, Place, convert, spread_indices
@@ -89,16 +89,24 @@ class _Rows:
         self.frame.store(once)
         if len(once) == len(results):
             return
-        with steps(self.build, length, self.threads) as first:
-            position = first + self.thread
+
+        def places(position: Index) -> list[Place]:
             mask = [in_range, (position, length)]
             seeds: dict[SSAValue, Indices] = {
                 r.operand: reduced_element(r, self._row_of(r), _inside(r, position)).index for r in reductions
             }
             where = spread_indices(self.frame.kernel, seeds)
-            self.frame.store(
-                [Place(n, where.get(v) or self._like(last, v, position), mask) for n, v in results if v not in of_row]
-            )
+            return [
+                Place(n, where.get(v) or self._like(last, v, position), mask) for n, v in results if v not in of_row
+            ]
+
+        neighbours = LANES if self.frame.is_narrow and length % LANES == 0 else 1
+        with steps(self.build, length, self.threads * neighbours) as start:
+            first = start + self.thread * neighbours
+            if neighbours == 1:
+                self.frame.store(places(first))
+            else:
+                self.frame.store_lanes(self.row * length + first, neighbours, lambda lane: places(first + lane))
 
     def _row_of(self, op: ReduceOp) -> list[Index]:
         return split(self.row, shape_of(op.result))

@@ -50,7 +50,8 @@ class _KernelConversion:
         plan = self.accesses.plan
         layout = plan.layout(binding)
         access = Access.READ_WRITE if plan.is_written(binding) else Access.READ
-        op = wgsl.BindingOp(f"b{number}", number, access, layout.array_type)
+        shared = plan.is_shared(binding)
+        op = wgsl.BindingOp(f"b{number}", number, access, layout.array_type, shared=shared)
         self.module.body.block.insert_op_before(op, self.function)
         self.accesses.memories[binding] = Memory(layout.type, layout.lanes, value=op.memory)
 
@@ -80,6 +81,8 @@ class _KernelConversion:
                 emit.add(wgsl.BarrierOp())
             case loop.StoreOp():
                 self.accesses.store(op, self.values[op.value], emit)
+            case loop.MergeOp():
+                self.accesses.merge(op, self.values[op.bits], self.values[op.keep], emit)
             case loop.ToIndexOp():
                 self.scopes.define(op.result, emit.bits(self.values[op.value]))
             case _:

@@ -71,7 +71,11 @@ class AccessPlan:
         return start if start.is_multiple_of(LANES) else None
 
     def is_written(self, memory: SSAValue) -> bool:
-        return any(isinstance(op, loop.StoreOp) for op in self._accesses.get(memory, ()))
+        return any(isinstance(op, loop.StoreOp | loop.MergeOp) for op in self._accesses.get(memory, ()))
+
+    def is_shared(self, memory: SSAValue) -> bool:
+        """Whether several invocations write parts of one word."""
+        return any(isinstance(op, loop.MergeOp) for op in self._accesses.get(memory, ()))
 
     def layout(self, memory: SSAValue) -> Memory:
         """Decides between vectors and scalars."""
@@ -167,6 +171,16 @@ class Accesses:
                 at = {LANE_KEY: lane}
                 one = [(expr.substitute(at), bound) for expr, bound in constraints]
                 self._guarded(one, emit, lambda inner, lane=lane: self._set_lane(memory, op, value, lane, inner))
+
+    def merge(self, op: loop.MergeOp, bits: SSAValue, keep: SSAValue, emit: Emitter) -> None:
+        """Replaces some bits of a word."""
+        array = _variable(self.memories[op.memory])
+
+        def change(inner: Emitter) -> None:
+            place = self.scopes.spell(self.plan.linear(op), inner)
+            inner.add(wgsl.MergeOp(bits, keep, array, place))
+
+        self._guarded(op.constraints, emit, change)
 
     def condition(self, constraints: Sequence[Constraint], emit: Emitter) -> SSAValue | None:
         """Whether all hold; None where they always do."""

@@ -52,6 +52,21 @@ def pack(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
     return emit.binary(Operator.OR, kept, shifted)
 
 
+def round_half(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
+    """There and back: quantizeToF16 would flush the smallest halves to zero."""
+    (value,) = args
+    if not isinstance(value.type, VectorType):
+        return emit.component(_through_half(emit, value, emit.number(0, f32)), 0)
+    pairs = [[emit.component(value, lane) for lane in (first, first + 1)] for first in (0, 2)]
+    return emit.convert(value.type, *(_through_half(emit, *pair) for pair in pairs))
+
+
+def _through_half(emit: Emitter, first: SSAValue, second: SSAValue) -> SSAValue:
+    pair = VectorType(f32, [2])
+    word = emit.call(Builtin.PACK2X16FLOAT, emit.convert(pair, first, second), type=ui32)
+    return emit.call(Builtin.UNPACK2X16FLOAT, word, type=pair)
+
+
 def _bfloat_bits(emit: Emitter, value: SSAValue) -> SSAValue:
     """The upper half of an f32, rounded to nearest even."""
     bits, sixteen = emit.bits(value), emit.number(16, ui32)

@@ -20,7 +20,7 @@ from tstorch.passes.convert.loop_to_wgsl.floats import (
     saturated,
     test_bits,
 )
-from tstorch.passes.convert.loop_to_wgsl.packing import pack, unpack
+from tstorch.passes.convert.loop_to_wgsl.packing import pack, round_half, unpack
 
 Rule = Callable[[Emitter, Operation, Sequence[SSAValue]], SSAValue]
 
@@ -278,6 +278,7 @@ RULES: Mapping[type[Operation], Rule] = {
     loop.SelectOp: _select,
     loop.CompareOp: _compare,
     loop.FRemOp: _operator(Operator.REM),
+    loop.RoundHalfOp: round_half,
     loop.SplatOp: _splat,
     loop.ExtractOp: _extract,
     loop.UnpackOp: unpack,

@@ -67,6 +67,8 @@ loop.kernel @scalar(%x: memref<64xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
     %b = loop.cast %a : f32 -> i32
     // CHECK: loop.bitcast %a : f32 -> ui32
     %c = loop.bitcast %a : f32 -> ui32
+    // CHECK: loop.round_half %a : f32
+    %rounded = loop.round_half %a : f32
     // CHECK: loop.is_nan %a : f32 -> i1
     %d = loop.is_nan %a : f32 -> i1
     // CHECK: loop.is_inf %a : f32 -> i1
@@ -90,5 +92,15 @@ loop.kernel @scalar(%x: memref<64xf32>) grid [1, 1, 1] workgroup [64, 1, 1] {
     %m = loop.reduce_workgroup add %l over [lid.x] : f32
     // CHECK: loop.reduce_workgroup min %m : f32
     %n = loop.reduce_workgroup min %m : f32
+  }
+}
+
+// Tests that a merge of bits into a word round-trips.
+// CHECK-LABEL: loop.kernel @merged
+loop.kernel @merged(%x: memref<4xui32>) grid [1, 1, 1] workgroup [8, 1, 1] {
+  loop.parallel %t = lid.x {
+    %v = loop.index_value [%t] : ui32
+    // CHECK: loop.merge %v keep %v, %x[%t floordiv 2] where (%t < 7) : memref<4xui32> loc("0")
+    loop.merge %v keep %v, %x[%t floordiv 2] where (%t < 7) : memref<4xui32> loc("0")
   }
 }

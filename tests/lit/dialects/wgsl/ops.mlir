@@ -60,3 +60,15 @@ wgsl.module @k grid [2, 1, 1] attributes {kind = "map", ops = ["prim.exp"], iter
     }
   }
 }
+
+// Tests that shared words and a merge into them round-trip.
+// CHECK-LABEL: wgsl.module @merged
+wgsl.module @merged grid [1, 1, 1] {
+  // CHECK: %x = wgsl.binding @b0 at 0 read_write shared : memref<4xui32>
+  %x = wgsl.binding @b0 at 0 read_write shared : memref<4xui32>
+  wgsl.function @main workgroup [1, 1, 1] (%wg, %lid) {
+    %v = wgsl.constant 1 : ui32
+    // CHECK: wgsl.merge %v keep %v, %x[%v] : memref<4xui32>
+    wgsl.merge %v keep %v, %x[%v] : memref<4xui32>
+  }
+}

@@ -168,3 +168,25 @@ wgsl.module @k grid [1, 1, 1] {
     %v = wgsl.constant 1.0 : f64
   }
 }
+
+// -----
+
+// Tests that bits are merged only into words that are said to be shared.
+// CHECK: a merge into b0, whose words are not shared
+wgsl.module @k grid [1, 1, 1] {
+  %x = wgsl.binding @b0 at 0 read_write : memref<4xui32>
+  wgsl.function @main workgroup [1, 1, 1] (%wg, %lid) {
+    %v = wgsl.constant 1 : ui32
+    wgsl.merge %v keep %v, %x[%v] : memref<4xui32>
+  }
+}
+
+// -----
+
+// Tests that only words which are written are shared.
+// CHECK: shared words are ui32 and written; got ui32, read
+wgsl.module @k grid [1, 1, 1] {
+  %x = wgsl.binding @b0 at 0 read shared : memref<4xui32>
+  wgsl.function @main workgroup [1, 1, 1] (%wg, %lid) {
+  }
+}
