@@ -41,7 +41,7 @@ class UnsettledError(VerifyException):
         self.results = results
 
 
-def settle(
+def settled(
     results: Sequence[Value | Counted | None], known: Callable[[SSAValue], np.ndarray | None]
 ) -> list[Value | None]:
     """The results, cut where their counts are known at compile time. Raises UnsettledError where one is not."""
