@@ -11,6 +11,7 @@ from tstorch.passes.convert.onnx import (
     control,
     convolution,
     elementwise,
+    folding,
     fourier,
     indexing,
     linear,
@@ -27,7 +28,7 @@ from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    quantization, resizing, fourier, sampling, regions, control,
+    quantization, resizing, fourier, sampling, regions, control, folding,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]

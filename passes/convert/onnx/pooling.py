@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
+from xdsl.dialects.builtin import i32, i64
 from xdsl.utils.exceptions import VerifyException
 
-from tstorch.dialects.prim.elementwise import AbsOp, PowOp
+from tstorch.dialects.prim.elementwise import AbsOp, OrOp, PowOp
+from tstorch.dialects.prim.generator import IotaOp
+from tstorch.dialects.prim.kinds import ReduceKind, identity
 from tstorch.dialects.prim.reduction import ReduceWindowOp
 from tstorch.passes.convert.onnx.convolution import Windows, windows
 from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
@@ -49,6 +54,31 @@ class Pool:
             )
         )
 
+    def positions(self, value: Value, numbers: Value) -> Value:
+        """Which of the numbers stands where the first maximum under each window is; axis by axis, the last one first.
+
+        An element of the padding has a number below 0, and any other goes before it.
+        """
+        best, found = value, numbers
+        for at in range(self.placed.rank - 1, -1, -1):
+            seen = list(zip(self._places(best, at, lowest(best)), self._places(found, at, -1), strict=True))
+            best, found = seen[0]
+            for element, number in seen[1:]:
+                better = element.compare("gt", best).apply(OrOp, found.compare("lt", 0))
+                best, found = better.where(element, best), better.where(number, found)
+        return found
+
+    def _places(self, value: Value, at: int, beyond: float) -> list[Value]:
+        """What stands at each place of a window, along one axis."""
+        axis, placed, none = 2 + at, self.placed, [0] * value.rank
+        low, high = list(none), list(none)
+        low[axis], high[axis] = placed.low[at], placed.high[at] + self.beyond[at]
+        padded = value.pad(low, high, beyond)
+        count = (padded.shape[axis] - placed.extents[at]) // placed.strides[at] + 1
+        starts = [place * placed.dilations[at] for place in range(placed.kernel[at])]
+        reach = (count - 1) * placed.strides[at] + 1
+        return [padded.take(axis, start, start + reach, placed.strides[at]) for start in starts]
+
     def counts(self, value: Value, include_padding: bool) -> Value | float:
         """How many elements lie under each window: a number where that is the same everywhere."""
         low, high, none = self.placed.low, self.placed.high, (0,) * self.placed.rank
@@ -75,10 +105,26 @@ def _beyond(placed: Windows, at: int, size: int) -> int:
 
 
 @onnx_op("MaxPool")
-def max_pool(node: Node) -> Value:
-    if node.outputs > 1:
-        raise VerifyException("output Indices has no form here; use output Y alone")
-    return Pool.of(node).reduce(node.input(0), "max")
+def max_pool(node: Node) -> Sequence[Value]:
+    """The maxima and, since opset 8, where in the whole tensor each was found: counted by rows or by columns."""
+    value, pool = node.input(0), Pool.of(node)
+    result = pool.reduce(value, "max")
+    if not node.is_used(1):
+        return [result]
+    return [result, pool.positions(value, _numbered(value, bool(node.attribute("storage_order")))).convert(i64)]
+
+
+def _numbered(value: Value, by_columns: bool) -> Value:
+    """The number of each element, as i32: within an image the last axis counts fastest, or the first."""
+    batch, space = value.shape[:2], value.shape[2:]
+    order = [*batch, *(space[::-1] if by_columns else space)]
+    numbers = value.emit.value(IotaOp(shape=[prod(order)], dimension=0, element_type=i32)).reshape(order)
+    return numbers.transpose([0, 1, *range(value.rank - 1, 1, -1)]) if by_columns else numbers
+
+
+def lowest(value: Value) -> float:
+    """What is no greater than any element."""
+    return identity(ReduceKind.MAX, value.element)
 
 
 @onnx_op("AveragePool")
