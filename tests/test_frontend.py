@@ -312,6 +312,17 @@ class TestDimensions:
         with pytest.raises(UsageError, match="no such dimension; it has batch"):
             import_model(mlp(), {"batch": 1, "bacth": 2})
 
+    def test_the_inputs_given_bind_what_is_open_and_nothing_else(self):
+        shapes = {"image": (3, 1, 28, 28), "another": (7,)}
+        assert get_dims(import_model(mlp(), shapes=shapes)) == {"batch": 3}
+        assert get_dims(import_model(mlp(), {"batch": 2}, shapes=shapes)) == {"batch": 2}
+
+    def test_the_inputs_given_bind_a_dimension_without_a_name(self):
+        model = mlp()
+        model.graph.input[0].type.tensor_type.shape.dim[0].Clear()
+        module = import_model(model, shapes={"image": (3, 1, 28, 28)})
+        assert str(main(module).function_type.inputs.data[0]) == "tensor<3x1x28x28xf32>"
+
 
 class TestLaws:
     """Inputs are drawn so that they are legal."""

@@ -9,6 +9,7 @@ from tiny_model import tiny_model
 
 import tstorch
 from tstorch.artifact.format import Artifact
+from tstorch.diagnostics import RunError
 from tstorch.levels import Level
 from tstorch.tools.run import ANNOTATED, main
 from tstorch.trace.file import read_trace
@@ -85,6 +86,18 @@ def test_bytes_and_protos_give_the_same_kernels(folder):
         with tstorch.load(given, dims={"batch": 2}) as model:
             assert model.artifact.kernels == of_file.kernels
             assert model.artifact.manifest["fingerprint"] == of_file.manifest["fingerprint"]
+
+
+def test_the_inputs_given_bind_what_is_open(folder):
+    x = np.ones((3, 16), np.float32)
+    np.savez(folder / "x.npz", x=x)
+    found = [str(folder / "tiny.onnx"), "--input", str(folder / "x.npz"), "--iterations", "1"]
+    assert main([*found, "--output", str(folder / "y3.npz")]) == 0
+    with np.load(folder / "y3.npz") as outputs, tstorch.load(tiny_model(), inputs={"x": x}) as model:
+        assert outputs["y"].shape == (3, 10)
+        assert model.artifact.manifest["dims"] == {"batch": 3}
+        with pytest.raises(RunError, match=r"\[3, 16\]"):
+            model.run({"x": x[:2]})
 
 
 def test_an_open_dimension_is_named_with_the_flag_that_binds_it(folder, capsys):

@@ -69,7 +69,7 @@ def examine(request: Request, *, out: TextIO, err: TextIO) -> ExitCode:
     given = load_arrays(request.inputs) if request.inputs else None
     if request.training is not None:
         return _train(request, request.training, given, notes, out)
-    with _progress(notes) as progress, _load(request, progress) as model:
+    with _progress(notes) as progress, _load(request, given, progress) as model:
         _say_adapter(notes, model)
         inputs = given if given is not None else _drawn(notes, model, request.seed)
         outputs = model.run(inputs)
@@ -131,8 +131,8 @@ def _labels(path: str) -> Arrays:
     return {"labels": arrays.get("labels", next(iter(arrays.values())))}
 
 
-def _load(request: Request, progress: Callable[[str, int, int], None]) -> Model:
-    return load(request.model, weights=request.weights, **_options(request, progress))
+def _load(request: Request, given: Arrays | None, progress: Callable[[str, int, int], None]) -> Model:
+    return load(request.model, inputs=given, weights=request.weights, **_options(request, progress))
 
 
 def _options(request: Request, progress: Callable[[str, int, int], None]) -> LoadOptions:

@@ -52,6 +52,7 @@ class Recipe:
 
     target: Target = field(default_factory=Target.default)
     dims: Mapping[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     rules: Sequence[str] = ()
     without: Sequence[str] = ()
     keep: Collection[str] = ()
@@ -114,7 +115,7 @@ def prepare(recipe: Recipe, context: CompilerContext) -> None:
 
 def imported(model: str | Path | bytes | ModelProto, recipe: Recipe, store: WeightStore | None = None) -> ModuleOp:
     """The model at level onnx, for the recipe's target."""
-    module = import_model(model, dims=recipe.dims, store=store, keep=recipe.keep)
+    module = import_model(model, dims=recipe.dims, store=store, keep=recipe.keep, shapes=recipe.shapes)
     set_target(module, recipe.target)
     return module
 

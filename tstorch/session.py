@@ -176,6 +176,7 @@ def load(
     model: AnyModel,
     *,
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
     target: str | Target | None = None,
     adapter: str | None = None,
     rules: Sequence[str | Path] = (),
@@ -187,18 +188,21 @@ def load(
 ) -> Model:
     """Compiles a model (path, bytes or ModelProto) or reads an artifact, and loads it onto a GPU.
 
-    `dims` binds symbolic dimensions. `target` is an id, a TOML file or a Target; left out, WebGPU's default limits with
-    the adapter's class. `adapter` is part of the name of a GPU, `rules` are files of text rules. `without` leaves out
-    passes or rules, `plugins=False` what is installed beside us. `weights` says where the model of an artifact without
-    weights lies, a file or a folder (by default beside it). The GPU's work is done in a process of its own unless
-    `isolation` is "none". Raises DiagnosticError for what a user can act on.
+    `dims` binds symbolic dimensions, `inputs` those that are left, by the shapes that these arrays have. `target`
+    is an id, a TOML file or a Target; left out, WebGPU's default limits with the adapter's class. `adapter` is part
+    of the name of a GPU, `rules` are files of text rules. `without` leaves out passes or rules, `plugins=False`
+    what is installed beside us. `weights` says where the model of an artifact without weights lies, a file or a
+    folder (by default beside it). The GPU's work is done in a process of its own unless `isolation` is "none".
+    Raises DiagnosticError for what a user can act on.
     """
-    given = {"dims": dims, "target": target, "rules": rules, "without": without}
+    shapes = {name: np.shape(array) for name, array in (inputs or {}).items()}
+    given: dict[str, Any] = {"dims": dims, "target": target, "rules": rules, "without": without}
     if is_artifact(model):
         return open_model(Model, lambda: read_artifact(model, given, weights), adapter, isolation, progress)
     if weights is not None:
         raise DiagnosticError("weights are for an artifact that holds none; a model brings its own")
-    return open_model(Model, Order(model, {**given, "plugins": plugins}), adapter, isolation, progress)
+    order = Order(model, {**given, "shapes": shapes, "plugins": plugins})
+    return open_model(Model, order, adapter, isolation, progress)
 
 
 @dataclass(frozen=True)
@@ -246,6 +250,7 @@ def make_recipe(
     device_class: str,
     *,
     dims: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     target: str | Target | None = None,
     rules: Sequence[str | Path] = (),
     without: Sequence[str] = (),
@@ -257,6 +262,7 @@ def make_recipe(
     return Recipe(
         target=_target(target, device_class),
         dims=dict(dims or {}),
+        shapes=dict(shapes or {}),
         rules=[str(path) for path in rules],
         without=list(without),
         keep=tuple(keep),

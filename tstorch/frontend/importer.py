@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 from xdsl.dialects.builtin import (
@@ -56,22 +57,26 @@ def import_model(
     dims: Mapping[str, int] | None = None,
     store: WeightStore | None = None,
     keep: Collection[str] = (),
+    shapes: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> ModuleOp:
     """The model as a module at level onnx.
 
-    `dims` binds symbolic dimensions by name, or open ones by place (`image.0`). `store` learns where the weights lie.
+    `dims` binds symbolic dimensions by name, or open ones by place (`image.0`), `shapes` those that are left, by what
+    the graph inputs of these names have. `store` learns where the weights lie.
     `keep` names initializers that stay references however small they are (to be trained, say).
     Raises OnnxImportError for what cannot be read or is no ONNX, UsageError for a dimension that does not exist.
     """
     file = ModelFile(source)
     (store if store is not None else WeightStore()).add(file)
-    return _Importer(file, dict(dims or {}), frozenset(keep)).module()
+    return _Importer(file, dict(dims or {}), frozenset(keep), shapes).module()
 
 
 class _Importer:
     """The state of one import: what is the same for the main graph, its subgraphs and its functions."""
 
-    def __init__(self, file: ModelFile, dims: Mapping[str, int], keep: Collection[str]):
+    def __init__(
+        self, file: ModelFile, dims: Mapping[str, int], keep: Collection[str], shapes: Mapping[str, Sequence[int]]
+    ):
         self.file = file
         self.keep = keep
         model = file.proto
@@ -81,7 +86,7 @@ class _Importer:
         self.functions = {(function.domain, function.name): function for function in model.functions}
         stored = {tensor.name for tensor in model.graph.initializer}
         self.inputs = [value for value in model.graph.input if value.name not in stored]
-        self.dimensions = Dimensions(dims, self.inputs)
+        self.dimensions = Dimensions(dims, self.inputs, shapes)
         self.ids = NodeIds()
         self.nodes: list[DictionaryAttr] = []
         self.calls: dict[str, str] = {}

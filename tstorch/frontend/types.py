@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from onnx import TensorShapeProto, TypeProto, ValueInfoProto
 from xdsl.dialects.builtin import DYNAMIC_INDEX, TensorType
@@ -15,12 +16,26 @@ ANY = AnyType()
 
 
 class Dimensions:
-    """The symbolic dimensions of a model, bound by name ("batch") or by place ("image.0")."""
+    """The symbolic dimensions of a model, bound by name ("batch"), by place ("image.0"), or by the shapes of inputs."""
 
-    def __init__(self, bound: Mapping[str, int], inputs: Iterable[ValueInfoProto]):
+    def __init__(
+        self,
+        bound: Mapping[str, int],
+        inputs: Iterable[ValueInfoProto],
+        shapes: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    ):
         self.bound = dict(bound)
         self._inputs = list(inputs)
+        for value in self._inputs:
+            if value.name in shapes:
+                self._bind(value, shapes[value.name])
         self._check()
+
+    def _bind(self, value: ValueInfoProto, shape: Sequence[int]) -> None:
+        """Gives the open dimensions of an input the sizes that its array has. A run refuses arrays that do not fit."""
+        for (at, dim), size in zip(_dims(value), shape, strict=False):
+            if self._size(value, at, dim) is None:
+                self.bound[dim.dim_param or f"{value.name}.{at}"] = size
 
     def input_type(self, value: ValueInfoProto) -> TensorType:
         """The static type of a graph input. Raises OnnxImportError for what is no tensor of a known element type."""
@@ -86,7 +101,7 @@ def _unbound(names: Mapping[str, str]) -> str:
         places.setdefault(name, []).append(f"axis {axis} of input '{value}'")
     listed = "; ".join(f"'{name}' ({', '.join(where)})" for name, where in places.items())
     flags = " ".join(f"--dim {name}=N" for name in places)
-    return f"the size of {listed} is open; bind it with {flags}"
+    return f"the size of {listed} is open; bind it with {flags}, or by the inputs given"
 
 
 def _described(type: TypeProto) -> str:
