@@ -11,6 +11,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import YieldOp
 from tstorch.passes.convert.onnx.node import Node, Subgraph, normalized, onnx_op, rules_of
+from tstorch.passes.convert.onnx.recurrence import slice_at, stacked
 from tstorch.passes.convert.onnx.value import Value
 
 
@@ -87,7 +88,7 @@ class Sequenced:
         """The outputs that the elements of all steps make."""
         columns = zip(*rows, strict=True)
         return [
-            stacked(column[::-1] if backwards else column, axis)
+            stacked(column[::-1] if backwards else column, normalized(axis, column[0].rank + 1))
             for column, axis, backwards in zip(columns, self.axes, self.backwards, strict=True)
         ]
 
@@ -132,21 +133,6 @@ def _scanned(
     if not rows:
         raise VerifyException("the scanned inputs are empty; expected one step or more")
     return [*carried, *join.joined(rows)]
-
-
-def slice_at(value: Value, axis: int, position: int) -> Value:
-    """What lies at a position of an axis; the axis vanishes."""
-    cut = value.take(axis, position, position + 1)
-    return cut.reshape([*value.shape[:axis], *value.shape[axis + 1 :]])
-
-
-def stacked(values: Sequence[Value], axis: int) -> Value:
-    """Equal tensors one behind the other, along a new axis. Raises VerifyException where their shapes differ."""
-    if len({value.shape for value in values}) > 1:
-        raise VerifyException("an output of the body changes its shape from one run to the next")
-    axis = normalized(axis, values[0].rank + 1)
-    first, *rest = [value.reshape([*value.shape[:axis], 1, *value.shape[axis:]]) for value in values]
-    return first.concatenate(rest, axis)
 
 
 RULES = rules_of(globals())

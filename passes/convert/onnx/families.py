@@ -18,6 +18,7 @@ from tstorch.passes.convert.onnx import (
     normalization,
     pooling,
     quantization,
+    recurrent,
     reduction,
     regions,
     resizing,
@@ -28,7 +29,7 @@ from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    quantization, resizing, fourier, sampling, regions, control, folding,
+    quantization, resizing, fourier, sampling, regions, control, folding, recurrent,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]

@@ -1,0 +1,91 @@
+"""Tests that LSTM, GRU and RNN give what onnxruntime gives, whatever their attributes, on the GPU."""
+
+import numpy as np
+import pytest
+from networks import onnxruntime_outputs
+from onnx import TensorProto, helper, numpy_helper
+
+import tstorch
+from tstorch.diagnostics import DiagnosticError
+
+pytestmark = pytest.mark.gpu
+
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+BATCH, WIDTH = 2, 3
+
+
+def recurrent_model(kind: str, steps: int = 5, size: int = 6, lengths: bool = False, given: str = "WRB", **attributes):
+    """One node whose weights are seeded; `given` names the optional inputs that it has."""
+    directions = 2 if attributes.get("direction") == "bidirectional" else 1
+    gates, rng = GATES[kind], np.random.default_rng(0)
+    shapes = {
+        "W": (directions, gates * size, WIDTH), "R": (directions, gates * size, size),
+        "B": (directions, 2 * gates * size), "H": (directions, BATCH, size), "C": (directions, BATCH, size),
+        "P": (directions, 3 * size),
+    }  # fmt: skip
+    tensors = [numpy_helper.from_array(rng.uniform(-0.6, 0.6, shapes[name]).astype(np.float32), name) for name in given]
+    names = ["W", "R", "B", "lengths", "H", "C", "P"][: 7 if kind == "LSTM" else 5]
+    present = {*given, *(["lengths"] if lengths else [])}
+    outputs = ["Y", "Y_h", "Y_c"][: 3 if kind == "LSTM" else 2]
+    node = helper.make_node(
+        kind, ["X", *(name if name in present else "" for name in names)], outputs, hidden_size=size, **attributes
+    )
+    inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [steps, BATCH, WIDTH])]
+    inputs += [helper.make_tensor_value_info("lengths", TensorProto.INT32, [BATCH])] if lengths else []
+    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    graph = helper.make_graph([node], "recurrent", inputs, made, tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=9)
+    return model
+
+
+def inputs_of(steps: int = 5, lengths: bool = False) -> dict:
+    given = {"X": np.random.default_rng(1).normal(size=(steps, BATCH, WIDTH)).astype(np.float32)}
+    return given | ({"lengths": np.array([steps - 2, steps], np.int32)} if lengths else {})
+
+
+def check(model, inputs) -> None:
+    expected = onnxruntime_outputs(model, inputs)
+    with tstorch.load(model) as loaded:
+        found = loaded.run(inputs)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+CASES = {
+    "rnn": ("RNN", {}),
+    "rnn both ways": ("RNN", {"direction": "bidirectional", "activations": ["Relu", "Sigmoid"]}),
+    "rnn functions": ("RNN", {"activations": ["LeakyRelu"], "activation_alpha": [0.3]}),
+    "gru": ("GRU", {}),
+    "gru reversed": ("GRU", {"direction": "reverse", "given": "WRBH"}),
+    "gru linear": ("GRU", {"linear_before_reset": 1, "direction": "bidirectional"}),
+    "gru linear without bias": ("GRU", {"linear_before_reset": 1, "given": "WR"}),
+    "gru clipped": ("GRU", {"clip": 0.4}),
+    "gru lengths": ("GRU", {"lengths": True, "direction": "bidirectional", "given": "WRBH"}),
+    "lstm": ("LSTM", {}),
+    "lstm all inputs": ("LSTM", {"given": "WRBHCP", "direction": "bidirectional"}),
+    "lstm lengths": ("LSTM", {"lengths": True, "direction": "reverse", "given": "WRBHC"}),
+    "lstm coupled": ("LSTM", {"input_forget": 1}),
+    "lstm clipped": ("LSTM", {"clip": 0.2, "given": "WRBHCP"}),
+    "lstm functions": (
+        "LSTM", {"activations": ["HardSigmoid", "Softsign", "Elu"], "activation_alpha": [0.3, 0.7],
+                 "activation_beta": [0.4]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_like_onnxruntime(case):
+    kind, facts = CASES[case]
+    check(recurrent_model(kind, **facts), inputs_of(lengths=facts.get("lengths", False)))
+
+
+def test_weights_of_another_size_are_refused():
+    model = recurrent_model("GRU", given="WR")
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.zeros((1, 17, WIDTH), np.float32), "W"))
+    with pytest.raises(DiagnosticError, match=r"GRU.*input 1 has shape \(1, 17, 3\); expected \(1, 18, 3\)"):
+        tstorch.load(model)
+
+
+def test_an_unknown_function_is_refused():
+    with pytest.raises(DiagnosticError, match="activation Sine; expected one of relu"):
+        tstorch.load(recurrent_model("RNN", activations=["Sine"]))
