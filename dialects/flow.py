@@ -77,6 +77,7 @@ class KernelKind(StrEnum):
     WINDOW = auto()
     INDEXED = auto()
     SORT = auto()
+    SCAN = auto()
 
 
 @irdl_attr_definition
@@ -85,7 +86,7 @@ class ScheduleAttr(ParametrizedAttribute):
 
     workgroup  [x, y, z] invocations of one workgroup                           every kind
     vector     elements along the last dimension that an invocation handles     map, row_reduction, window, indexed
-    threads    invocations that share one row                                   row_reduction
+    threads    invocations that share one row                                   row_reduction, scan
     tile       [m, n] results of one invocation                                 contraction
     k_step     contracted elements between two loads of a tile                  contraction
     together   runs that one workgroup sorts side by side                       sort

@@ -229,6 +229,10 @@ class OrderingOp(PrimOp):
     """Orders the elements along one dimension."""
 
 
+class RunningOp(PrimOp):
+    """Combines each element with those before it along one dimension."""
+
+
 class GeneratorOp(PrimOp):
     """Makes a tensor out of nothing but its properties."""
 

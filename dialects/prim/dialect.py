@@ -7,6 +7,7 @@ from xdsl.ir import Attribute, Dialect, Operation
 
 from tstorch.dialects.prim.contraction import ConvOp, DotGeneralOp
 from tstorch.dialects.prim.control import CompositeOp, YieldOp
+from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.elementwise import ELEMENTWISE_OPS, DirectionAttr, RoundingAttr
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
 from tstorch.dialects.prim.indexing import GatherOp, ScatterKindAttr, ScatterOp
@@ -41,7 +42,7 @@ Prim = Dialect(
         *(ReduceOp, ReduceWindowOp, ArgReduceOp),
         *(DotGeneralOp, ConvOp),
         *(GatherOp, ScatterOp),
-        *(SortOp,),
+        *(SortOp, CumulativeOp),
         *(ConstantOp, IotaOp),
         *(WeightOp, DerivedOp),
         *(CompositeOp, YieldOp),

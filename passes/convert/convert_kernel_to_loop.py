@@ -8,7 +8,8 @@ from xdsl.dialects.builtin import ModuleOp
 
 from tstorch.diagnostics import PassError
 from tstorch.dialects import flow, loop
-from tstorch.dialects.prim.base import ContractionOp, OrderingOp, PrimOp, ReductionOp, WindowOp
+from tstorch.dialects.prim.base import ContractionOp, OrderingOp, PrimOp, ReductionOp, RunningOp, WindowOp
+from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.indexing import ScatterOp
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
@@ -17,6 +18,10 @@ from tstorch.passes.convert.kernel_to_loop.contraction import convert_contractio
 from tstorch.passes.convert.kernel_to_loop.map import convert_map
 from tstorch.passes.convert.kernel_to_loop.order import convert_order
 from tstorch.passes.convert.kernel_to_loop.rows import convert_rows
+from tstorch.passes.convert.kernel_to_loop.running import convert_running
+
+ANCHORS = (ContractionOp, WindowOp, ReductionOp, OrderingOp, RunningOp, ScatterOp)
+"""Ops that need loops of their own."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,7 @@ def _convert(kernel: flow.KernelOp) -> loop.KernelOp:
     schedule = kernel.schedule
     if schedule is None:
         raise PassError(f"kernel @{name} has no schedule; run select-schedule first")
-    anchors = [
-        op for op in kernel.ops if isinstance(op, ContractionOp | WindowOp | ReductionOp | OrderingOp | ScatterOp)
-    ]
+    anchors = [op for op in kernel.ops if isinstance(op, ANCHORS)]
     try:
         return _nest(kernel, schedule, anchors)
     except TypeError as error:
@@ -85,4 +88,6 @@ def _nest(kernel: flow.KernelOp, schedule: flow.ScheduleAttr, anchors: Sequence[
         return convert_contraction(kernel, schedule, anchor)
     if isinstance(anchor, OrderingOp):
         return convert_order(kernel, schedule, anchor)
+    if isinstance(anchor, CumulativeOp):
+        return convert_running(kernel, schedule, anchor)
     return convert_accumulate(kernel, schedule, anchor)

@@ -7,6 +7,7 @@ from xdsl.dialects.builtin import TensorType, i1, i64
 from xdsl.ir import Block, Operation, SSAValue
 
 from tstorch.dialects.prim.base import IndexMapOp
+from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.elementwise import (
     AbsOp,
     AddOp,
@@ -26,6 +27,7 @@ from tstorch.dialects.prim.generator import ConstantOp, IotaOp
 from tstorch.dialects.prim.indexing import GatherOp
 from tstorch.dialects.prim.kinds import ReduceKind
 from tstorch.dialects.prim.reduction import ArgReduceOp, ReduceOp
+from tstorch.dialects.prim.sort import SortOp
 from tstorch.dialects.prim.types import dtype_of, integer, ui64
 
 Range = tuple[int, int]
@@ -60,7 +62,9 @@ def _host(value: SSAValue) -> Range:
 
 
 def _yielded(op: Operation, ranges: Mapping[SSAValue, Range]) -> list[Range]:
-    """What a region's results can be; empty for an op without a region."""
+    """What a region's or a sort's results can be; empty for all other ops."""
+    if isinstance(op, SortOp):
+        return [ranges.get(operand, ANYTHING) for operand in op.operands]
     if not op.regions:
         return []
     block = op.regions[0].block
@@ -93,18 +97,21 @@ def _by_op(op: Operation, operands: Sequence[Range]) -> Range:
             assert isinstance(op.operand.type, TensorType)
             return 0, op.operand.type.get_shape()[integer(op.dimension)] - 1
         case ReduceOp():
-            return _reduced(op, operands[0])
+            count = _elements(op.operand) // max(_elements(op.result), 1)
+            return _combined(op.kind.data, count, operands[0])
+        case CumulativeOp() if op.kind.data is ReduceKind.ADD or not op.is_exclusive:
+            return _combined(op.kind.data, op.length, operands[0])
         case ConvertOp():
             return _converted(op, operands)
     return ANYTHING if op.operands else HOST
 
 
-def _reduced(op: ReduceOp, operand: Range) -> Range:
-    if op.kind.data in (ReduceKind.MAX, ReduceKind.MIN):
+def _combined(kind: ReduceKind, count: int, operand: Range) -> Range:
+    """What up to `count` elements make."""
+    if kind in (ReduceKind.MAX, ReduceKind.MIN):
         return operand
-    if op.kind.data is not ReduceKind.ADD:
+    if kind is not ReduceKind.ADD:
         return ANYTHING
-    count = _elements(op.operand) // max(_elements(op.result), 1)
     return min(operand[0] * count, 0), max(operand[1] * count, 0)
 
 

@@ -7,6 +7,7 @@ A kernel has one set of anchors, which gives it its kind and its iteration space
     one contraction, window or indexed   that kind      the anchor's result
     gathers of one shape                 indexed        their results
     one sort                             sort           alone
+    one running sum                      scan           its result
 
 Ahead of the anchors anything goes that can be computed at any index: elementwise ops, index maps, generators. Behind
 them, every element must stay within the invocations that own its part of the space: elementwise ops and bijective index
@@ -27,6 +28,7 @@ from tstorch.dialects.prim.base import (
     IndexMapOp,
     OrderingOp,
     ReductionOp,
+    RunningOp,
     WindowOp,
 )
 from tstorch.dialects.prim.indexing import GatherOp
@@ -40,6 +42,7 @@ _KINDS: Sequence[tuple[type[Operation], KernelKind]] = (
     (WindowOp, KernelKind.WINDOW),
     (IndexedOp, KernelKind.INDEXED),
     (OrderingOp, KernelKind.SORT),
+    (RunningOp, KernelKind.SCAN),
     (ReductionOp, KernelKind.ROW_REDUCTION),
 )
 

@@ -10,9 +10,11 @@ from math import prod
 from tstorch.dialects.flow import KernelKind, KernelOp, ScheduleAttr
 from tstorch.dialects.loop import packed_per_word
 from tstorch.dialects.prim.base import ContractionOp, OrderingOp
+from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.passes.convert.kernel_to_loop.contraction import Sides
 from tstorch.passes.convert.kernel_to_loop.order import order_schedule
+from tstorch.passes.convert.kernel_to_loop.running import running_schedule
 from tstorch.passes.fusion.kernel_form import KernelForm, reduced_dimensions, shape_of
 from tstorch.target import DeviceClass, Target
 
@@ -46,8 +48,10 @@ def schedule_of(kernel: KernelOp, form: KernelForm, target: Target) -> ScheduleA
         return _contraction(kernel, form, sizes)
     if form.kind is KernelKind.ROW_REDUCTION:
         return _rows(kernel, form, sizes)
-    if isinstance(ordering := next(iter(form.anchors), None), OrderingOp):
-        return order_schedule(ordering, sizes.threads)
+    if isinstance(anchor := next(iter(form.anchors), None), OrderingOp):
+        return order_schedule(anchor, sizes.threads)
+    if isinstance(anchor, CumulativeOp):
+        return running_schedule(anchor, sizes.threads)
     return _elements(kernel, form.kind, sizes)
 
 
