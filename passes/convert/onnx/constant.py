@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import i32, i64
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import ELEMENT_TYPES, TensorWeightAttr
+from tstorch.dialects.prim.elementwise import OrOp
 from tstorch.dialects.prim.generator import MAX_CONSTANT, IotaOp
 from tstorch.dialects.prim.weight import WeightOp
 from tstorch.passes.convert.onnx.node import Node, normalized, onnx_op, rules_of
@@ -80,10 +81,9 @@ def one_hot(node: Node) -> Value:
     count = int(np.asarray(depth).item())
     axis = normalized(node.attribute("axis"), indices.rank + 1)
     shape = [*indices.shape[:axis], count, *indices.shape[axis:]]
-    indices = indices.convert(i64)
-    indices = indices.compare("lt", 0).where(indices + count, indices)
-    spread = indices.reshape([*indices.shape[:axis], 1, *indices.shape[axis:]])
-    hot = node.emit.value(IotaOp(shape=shape, dimension=axis, element_type=i64)).compare("eq", spread)
+    spread = indices.reshape([*indices.shape[:axis], 1, *indices.shape[axis:]]).convert(i64)
+    place = node.emit.value(IotaOp(shape=shape, dimension=axis, element_type=i64))
+    hot = place.compare("eq", spread).apply(OrOp, (place - count).compare("eq", spread))
     return hot.where(values.take(0, 1, 2).reshape(()), values.take(0, 0, 1).reshape(()))
 
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
+from xdsl.dialects.builtin import i32
 from xdsl.utils.exceptions import VerifyException
 
+from tstorch.dialects.prim.elementwise import AndOp, RemOp
 from tstorch.dialects.prim.generator import IotaOp
 from tstorch.dialects.prim.indexing import GatherOp, ScatterOp
+from tstorch.passes.convert.onnx.image import counted
 from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
 from tstorch.passes.convert.onnx.value import Value
 
@@ -84,6 +87,60 @@ def scatter_nd(node: Node) -> Value:
     """The inverse of GatherND."""
     value, indices, updates = node.input(0), node.input(1), node.input(2)
     return _written(node, value, _positions(indices, value.shape, 0), updates)
+
+
+@onnx_op("TensorScatter")
+def tensor_scatter(node: Node) -> Value:
+    """Updates written into a cache, one behind the other along an axis, from a position that each batch entry has.
+
+    The other way round: each place of the cache looks whether an update, and which, is for it.
+    """
+    cache, updates, first, axis = node.input(0), node.input(1), node.optional(2), node.axis()
+    mode, size, count = node.attribute("mode"), cache.shape[axis], updates.shape[axis]
+    if mode not in ("linear", "circular") or not axis or count > size:
+        raise VerifyException(f"mode is {mode}, {count} updates along axis {axis} of {cache.shape}")
+    places = counted(cache.emit, [cache.shape[0], size], 1)
+    if first is not None:
+        places = places - first.convert(i32).along(0, places.shape)
+    if mode == "circular":
+        places = places.apply(RemOp, size)
+        places = places.compare("lt", 0).where(places + size, places)
+    written = places.compare("ge", 0).apply(AndOp, places.compare("lt", count))
+    found = _picked(updates, (0, axis), places.maximum(0).minimum(count - 1))
+    spread = written.reshape([cache.shape[0], *[1] * (axis - 1), size, *[1] * (cache.rank - 1 - axis)])
+    return spread.where(found, cache)
+
+
+@onnx_op("ReverseSequence")
+def reverse_sequence(node: Node) -> Value:
+    """The beginning of each batch entry backwards, so many elements along the time axis as its length says."""
+    value, axes = node.input(0), (node.attribute("batch_axis"), node.attribute("time_axis"))
+    if sorted(axes) != [0, 1]:
+        raise VerifyException(f"batch_axis and time_axis are {list(axes)}; expected 0 and 1, in either order")
+    batch, time = axes
+    lengths = node.input(1).convert(i32).along(batch, value.shape[:2])
+    place = counted(value.emit, value.shape[:2], time)
+    source = place.compare("lt", lengths).where(lengths - 1 - place, place)
+    return _picked(value, (0, 1), source, batch)
+
+
+def _picked(value: Value, axes: tuple[int, int], places: Value, batch: int = 0) -> Value:
+    """Slices along two axes: (of places' shape) there; along the batch's one each element's own, along the other its
+    place."""
+    own = counted(value.emit, places.shape, batch)
+    pair = (own, places) if batch == 0 else (places, own)
+    first, second = (part.reshape([*places.shape, 1]) for part in pair)
+    return value.emit.value(
+        GatherOp(
+            value.ssa,
+            first.concatenate([second], 2).ssa,
+            offset_dims=[at for at in range(value.rank) if at not in axes],
+            collapsed_slice_dims=axes,
+            start_index_map=axes,
+            index_vector_dim=2,
+            slice_sizes=[1 if at in axes else size for at, size in enumerate(value.shape)],
+        )
+    )
 
 
 def _looked_up(value: Value, positions: Value) -> Value:
