@@ -24,12 +24,13 @@ from tstorch.passes.convert.onnx import (
     resizing,
     sampling,
     shape,
+    sorting,
 )
 from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    quantization, resizing, fourier, sampling, regions, control, folding, recurrent,
+    sorting, quantization, resizing, fourier, sampling, regions, control, folding, recurrent,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]
