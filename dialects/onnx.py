@@ -21,8 +21,16 @@ from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseArrayBase,
     DictionaryAttr,
+    Float4E2M1FNType,
+    Float8E4M3FNType,
+    Float8E4M3FNUZType,
+    Float8E5M2FNUZType,
+    Float8E5M2Type,
+    Float8E8M0FNUType,
     FloatAttr,
     IntegerAttr,
+    IntegerType,
+    Signedness,
     StringAttr,
     TensorType,
     bf16,
@@ -83,6 +91,9 @@ ELEMENT_TYPES: Mapping[int, Attribute] = {
     TensorProto.INT8: i8, TensorProto.INT16: i16, TensorProto.INT32: i32, TensorProto.INT64: i64,
     TensorProto.UINT8: ui8, TensorProto.UINT16: ui16, TensorProto.UINT32: ui32, TensorProto.UINT64: ui64,
     TensorProto.BOOL: i1, TensorProto.STRING: StringType(),
+    17: Float8E4M3FNType(), 18: Float8E4M3FNUZType(), 19: Float8E5M2Type(), 20: Float8E5M2FNUZType(),
+    21: IntegerType(4, Signedness.UNSIGNED), 22: IntegerType(4), 23: Float4E2M1FNType(), 24: Float8E8M0FNUType(),
+    25: IntegerType(2, Signedness.UNSIGNED), 26: IntegerType(2),  # numbers: older versions of onnx lack the names
 }  # fmt: skip
 """ONNX's element type numbers and ours."""
 

@@ -19,6 +19,7 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import (
+    ELEMENT_TYPES,
     AnyType,
     AttributeProto,
     FunctionProto,
@@ -30,6 +31,7 @@ from tstorch.dialects.onnx import (
     node_class,
     to_array,
 )
+from tstorch.dialects.prim.stored import from_host
 from tstorch.dialects.prim.values import ValuesAttr
 
 Environment = dict[str, SSAValue]
@@ -152,7 +154,7 @@ def scalar_attribute(attribute: AttributeProto) -> Attribute:
 
 def dense(proto: TensorProto) -> ValuesAttr:
     """A small tensor with its elements."""
-    return ValuesAttr.of(to_array(proto))
+    return ValuesAttr.of(from_host(to_array(proto), ELEMENT_TYPES.get(proto.data_type)))
 
 
 def name_hint(name: str) -> str | None:

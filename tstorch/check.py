@@ -17,6 +17,7 @@ from xdsl.dialects.func import FuncOp
 from tstorch.compiled import Compiled, imported, lower
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.prim.reference import evaluate
+from tstorch.dialects.prim.stored import numbers_of
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.levels import Level
 from tstorch.pipeline import optional_passes
@@ -54,7 +55,7 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 
     Where `expected` is 0 throughout, the error is max|a|.
     """
-    a, b = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    a, b = np.asarray(found, np.float64), np.asarray(numbers_of(expected), np.float64)
     finite = np.isfinite(b)
     if a.shape != b.shape or not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return math.inf
@@ -85,7 +86,7 @@ def _numpy_outputs(compiled: Compiled, inputs: Arrays) -> Arrays:
     def weight(op: WeightOp | DerivedOp) -> np.ndarray:
         if isinstance(op, DerivedOp):
             raise LookupError(f"'{op.key.data}' is derived from other weights, which only an optional pass does")
-        return compiled.store.array(op.file.data, op.key.data, op.digest.data)
+        return compiled.store.array(op.file.data, op.key.data, op.digest.data, op.result.type)
 
     return dict(zip(_names(main.res_attrs), evaluate(main, given, weight), strict=True))
 

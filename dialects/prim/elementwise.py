@@ -19,6 +19,7 @@ from tstorch.dialects.prim.binary import (
     XorOp,
 )
 from tstorch.dialects.prim.selection import BitcastOp, CompareOp, ConvertOp, Direction, DirectionAttr, SelectOp
+from tstorch.dialects.prim.stored_ops import DecodeOp, EncodeOp, Rounding, RoundingAttr
 from tstorch.dialects.prim.transcendental import (
     AcoshOp,
     AcosOp,
@@ -64,14 +65,14 @@ BINARY_OPS = (
     AddOp, SubOp, MulOp, DivOp, RemOp, PowOp, MaximumOp, MinimumOp, AndOp, OrOp, XorOp, ShiftLeftOp, ShiftRightOp,
     Atan2Op,
 )  # fmt: skip
-ELEMENTWISE_OPS = (*UNARY_OPS, *BINARY_OPS, CompareOp, SelectOp, ConvertOp, BitcastOp)
+ELEMENTWISE_OPS = (*UNARY_OPS, *BINARY_OPS, CompareOp, SelectOp, ConvertOp, BitcastOp, DecodeOp, EncodeOp)
 
 __all__ = [
     "BINARY_OPS", "ELEMENTWISE_OPS", "UNARY_OPS",
     "AbsOp", "AcosOp", "AcoshOp", "AddOp", "AndOp", "AsinOp", "AsinhOp", "Atan2Op", "AtanOp", "AtanhOp", "BinaryOp",
-    "BitcastOp", "CeilOp", "CompareOp", "ConvertOp", "CosOp", "CoshOp", "Direction", "DirectionAttr", "DivOp",
-    "ElementwiseOp", "ErfOp", "ExpOp", "Expm1Op", "FloorOp", "IsInfOp", "IsNanOp", "Log1pOp", "LogOp", "LogisticOp",
-    "MaximumOp", "MinimumOp", "MulOp", "NegOp", "NotOp", "OrOp", "PowOp", "RemOp", "RoundOp", "RsqrtOp", "SelectOp",
-    "ShiftLeftOp", "ShiftRightOp", "SignOp", "SinOp", "SinhOp", "SqrtOp", "SubOp", "TanOp", "TanhOp", "TruncOp",
-    "UnaryOp", "XorOp",
+    "BitcastOp", "CeilOp", "CompareOp", "ConvertOp", "CosOp", "CoshOp", "DecodeOp", "Direction", "DirectionAttr",
+    "DivOp", "ElementwiseOp", "EncodeOp", "ErfOp", "ExpOp", "Expm1Op", "FloorOp", "IsInfOp", "IsNanOp", "Log1pOp",
+    "LogOp", "LogisticOp", "MaximumOp", "MinimumOp", "MulOp", "NegOp", "NotOp", "OrOp", "PowOp", "RemOp", "RoundOp",
+    "Rounding", "RoundingAttr", "RsqrtOp", "SelectOp", "ShiftLeftOp", "ShiftRightOp", "SignOp", "SinOp", "SinhOp",
+    "SqrtOp", "SubOp", "TanOp", "TanhOp", "TruncOp", "UnaryOp", "XorOp",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.builder import Builder
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, IntegerAttr, TensorType, f32, i32, i64
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, IntegerAttr, TensorType, bf16, f32, i32, i64
 from xdsl.ir import Attribute
 from xdsl.irdl import (
     AnyAttr,
@@ -24,7 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.base import MAX_CONSTANT, Array, Cotangents, GeneratorOp, Gradients, Properties
 from tstorch.dialects.prim.sample import Sample
-from tstorch.dialects.prim.types import NUMBERS, dtype_of, int_attr, integer, tensor
+from tstorch.dialects.prim.types import NUMBERS, array_of, dtype_of, int_attr, integer, tensor
 from tstorch.dialects.prim.values import ValuesAttr
 
 
@@ -57,7 +57,7 @@ class ConstantOp(SourceOp):
     @classmethod
     def scalar(cls, number: float, element_type: Attribute) -> ConstantOp:
         """One number as a tensor of rank 0."""
-        return cls(np.asarray(number, dtype_of(element_type)))
+        return cls(array_of(number, element_type))
 
     @classmethod
     def infer_types(cls, operands: Sequence[TensorType], properties: Properties) -> Sequence[TensorType]:
@@ -86,6 +86,7 @@ class ConstantOp(SourceOp):
             np.array([0, 255], np.uint8),
             np.full((5, 7, 9), 0.1, np.float32),
             np.zeros((0, 3), np.float32),
+            array_of([1.0, -0.5, np.inf], bf16),
         ):
             yield Sample(properties={"value": value})
 

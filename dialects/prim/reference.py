@@ -10,6 +10,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.traits import IsTerminator
 
 from tstorch.dialects.prim.base import PrimOp, RegionOp
+from tstorch.dialects.prim.stored import from_host
 from tstorch.dialects.prim.weight import DerivedOp, ExternalOp, WeightOp
 
 Lookup = Callable[[WeightOp | DerivedOp], np.ndarray]
@@ -53,7 +54,7 @@ class _Evaluation:
         for argument, array in zip(block.args, inputs, strict=True):
             if np.shape(array) != argument.type.get_shape():  # pyright: ignore[reportAttributeAccessIssue]
                 raise ValueError(f"an input of shape {list(np.shape(array))} for an argument of type {argument.type}")
-            self._keep(values, argument, np.asarray(array))
+            self._keep(values, argument, from_host(np.asarray(array), argument.type.element_type))  # pyright: ignore[reportAttributeAccessIssue]
         last = _last_uses(block)
         for op in block.ops:
             operands = [values[operand] for operand in op.operands]

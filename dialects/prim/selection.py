@@ -20,7 +20,7 @@ from tstorch.dialects.prim.formula import formulas
 from tstorch.dialects.prim.sample import Sample, floats
 from tstorch.dialects.prim.scalar import Scalar
 from tstorch.dialects.prim.shape import uniform_value
-from tstorch.dialects.prim.types import FLOATS, dtype_of, tensor, ui8, ui32
+from tstorch.dialects.prim.types import FLOATS, NUMBERS, bits_of, dtype_of, is_stored, tensor, ui8, ui32
 from tstorch.dialects.prim.unary import SPECIAL
 
 
@@ -52,6 +52,7 @@ class CompareOp(ElementwiseOp):
 
     name = "prim.compare"
     T: ClassVar = VarConstraint("T", base(TensorType))
+    DOMAIN: ClassVar = NUMBERS | {i1}
     vjp = NON_DIFFERENTIABLE("its result is no float")
 
     lhs = operand_def(T)
@@ -153,6 +154,8 @@ class ConvertOp(ElementwiseOp):
     @classmethod
     def infer_types(cls, operands: Sequence[TensorType], properties: Properties) -> Sequence[TensorType]:
         dtype_of(properties["element_type"])
+        if codes := [t for t in (operands[0].element_type, properties["element_type"]) if is_stored(t)]:
+            raise VerifyException(f"{codes[0]} is a stored format; its numbers are made by prim.decode and prim.encode")
         return [tensor(operands[0].get_shape(), properties["element_type"])]
 
     def compute(self, x: Array) -> Array:
@@ -234,9 +237,7 @@ class BitcastOp(ElementwiseOp):
     @classmethod
     def infer_types(cls, operands: Sequence[TensorType], properties: Properties) -> Sequence[TensorType]:
         [operand], element_type = operands, properties["element_type"]
-        if i1 in (operand.element_type, element_type) or (
-            dtype_of(operand).itemsize != dtype_of(element_type).itemsize
-        ):
+        if i1 in (operand.element_type, element_type) or bits_of(operand.element_type) != bits_of(element_type):
             raise VerifyException(f"prim.bitcast keeps the width: {operand} does not fit {element_type}")
         return [tensor(operand.get_shape(), element_type)]
 

@@ -27,12 +27,15 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import VerifyException
 
+from tstorch.dialects.prim.stored import FORMATS, Format, codes_of, from_host, stored_dtypes
+
 ui8, ui16, ui32, ui64 = (IntegerType(width, Signedness.UNSIGNED) for width in (8, 16, 32, 64))
 
 _DTYPES = {
     f16: np.dtype(np.float16), f32: np.dtype(np.float32), f64: np.dtype(np.float64), i1: np.dtype(np.bool_),
     i8: np.dtype(np.int8), i16: np.dtype(np.int16), i32: np.dtype(np.int32), i64: np.dtype(np.int64),
     ui8: np.dtype(np.uint8), ui16: np.dtype(np.uint16), ui32: np.dtype(np.uint32), ui64: np.dtype(np.uint64),
+    **stored_dtypes(),
 }  # fmt: skip
 _TYPES = {dtype: type for type, dtype in _DTYPES.items()}
 
@@ -45,6 +48,33 @@ BITS = INTEGERS | {i1}
 def is_element_type(type: Attribute) -> bool:
     """Whether primitives may hold elements of the type."""
     return type in _DTYPES
+
+
+def is_stored(type: Attribute) -> bool:
+    """Whether elements of the type are codes, which no op computes with."""
+    return type in FORMATS
+
+
+def bits_of(type: Attribute) -> int:
+    """How many bits an element has."""
+    format = FORMATS.get(type)
+    return 8 * dtype_of(type).itemsize if format is None else format.bits
+
+
+def code_type(format: Format) -> IntegerType:
+    """The unsigned integers that hold a stored type's codes, one an element."""
+    return ui8 if format.width == 8 else ui16
+
+
+def array_of(numbers: object, type: Attribute) -> np.ndarray:
+    """Numbers, or an array as callers pass it, as an array of an element type; codes are the nearest ones."""
+    if (format := FORMATS.get(type)) is None:
+        return np.asarray(numbers, dtype_of(type))
+    array = np.asarray(numbers)
+    codes = codes_of(array)
+    return (
+        from_host(array, type) if codes is not array else format.encode(array).view(format.dtype).reshape(array.shape)
+    )
 
 
 def is_float(type: Attribute) -> bool:

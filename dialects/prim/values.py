@@ -72,6 +72,8 @@ class ValuesAttr(ParametrizedAttribute):
 
     def _text(self) -> str:
         array = self.array()
+        if array.dtype.kind == "V":
+            return f'"0x{self.data.data.hex()}"'
         if self.is_splat():
             array = array.ravel()[:1].reshape(())
         text = _nested(array)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr, f16, f32, i1, i8, i32
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr, f16, f32, i1, i8, i16, i32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, SSAValue
 
@@ -16,7 +16,7 @@ from tstorch.dialects import program
 from tstorch.dialects.prim.base import PrimOp
 from tstorch.dialects.prim.dialect import Prim
 from tstorch.dialects.prim.sample import Sample
-from tstorch.dialects.prim.types import type_of, ui8, ui32
+from tstorch.dialects.prim.types import type_of, ui8, ui16, ui32
 from tstorch.dialects.prim.weight import ExternalOp
 from tstorch.levels import Level, set_level
 from tstorch.locations import node_location
@@ -28,7 +28,7 @@ from tstorch.target import Target, set_target
 
 pytestmark = pytest.mark.gpu
 
-STORED = (f32, i32, ui32, i1, ui8, i8, f16)
+STORED = (f32, i32, ui32, i1, ui8, i8, ui16, i16, f16)
 
 # Largest |GPU - reference| / max |reference| on the samples. Drivers compute these functions less exactly than NumPy:
 # WGSL allows exp 3 + 2|x| ulp, log 3 ulp or 2^-21 absolute, sin and cos 2^-11 absolute, atan2 4096 ulp, others as built

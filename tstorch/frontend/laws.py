@@ -8,6 +8,7 @@ from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, IntegerType, Stri
 from xdsl.ir import SSAValue
 
 from tstorch.dialects.onnx import NodeOp
+from tstorch.dialects.prim.stored import format_of
 from tstorch.dialects.prim.types import is_float, ui8
 
 # Operators whose result holds the same numbers as their first operand.
@@ -26,6 +27,9 @@ def input_law(name: str, value: SSAValue) -> DictionaryAttr:
     element = value.type.element_type if isinstance(value.type, TensorType) else None
     if "mask" in name.lower() or element == i1:
         return _law("ones")
+    if (format := format_of(element)) is not None:
+        low, high = format.limits
+        return _law("normal") if format.is_float else _law("int", low=low, high=high + 1)
     if isinstance(element, IntegerType):
         if sizes := [size for size in _table_sizes(value) if size > 0]:
             return _law("int", low=0, high=min(sizes))

@@ -16,8 +16,13 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from xdsl.dialects.builtin import TensorType
 
 from tstorch.diagnostics import OnnxImportError
+from tstorch.dialects.onnx import ELEMENT_TYPES
+from tstorch.dialects.prim.stored import FORMATS, unpacked
+from tstorch.dialects.prim.types import dtype_of as element_dtype
+from tstorch.dialects.prim.types import is_stored
 from tstorch.frontend.wire import Path as WirePath
 from tstorch.frontend.wire import WireFile
 
@@ -27,7 +32,9 @@ GRAPH_NODE, GRAPH_INITIALIZER, FUNCTION_NODE = 1, 5, 7
 NODE_ATTRIBUTE, ATTRIBUTE_TENSOR, ATTRIBUTE_GRAPH = 5, 5, 6
 TENSOR_FLOATS, TENSOR_NAME, TENSOR_RAW, TENSOR_DOUBLES = 4, 8, 9, 10
 
-_BITS: Mapping[int, int] = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4}
+_BITS: Mapping[int, int] = {
+    number: FORMATS[type].bits for number, type in ELEMENT_TYPES.items() if type in FORMATS and FORMATS[type].bits < 8
+}
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,16 @@ class ModelFile:
         """Every tensor by key: an initializer's name, `@3.value` for what node 3 holds, `@3.body/w` inside."""
         return {found.key: found for found in _tensors(self.proto)}
 
-    def array(self, key: str) -> np.ndarray:
-        """The tensor as a read-only view of the file (of its packed bytes, where elements are smaller than a byte)."""
-        proto, stored = self.tensors[key].proto, self.stored(key)
+    def array(self, key: str, type: TensorType | None = None) -> np.ndarray:
+        """The tensor's bytes as numbers of its own or another type: a read-only view of the file, or codes unpacked."""
+        stored, proto = self.stored(key), self.tensors[key].proto
+        type = TensorType(ELEMENT_TYPES[proto.data_type], proto.dims) if type is None else type
         raw = np.frombuffer(self._map(stored.path), np.uint8, stored.nbytes, stored.offset) if stored.nbytes else b""
-        if proto.data_type in _BITS:
-            return np.frombuffer(raw, np.uint8)
-        return np.frombuffer(raw, dtype_of(proto)).reshape(tuple(proto.dims))
+        if is_stored(type.element_type):
+            found = unpacked(np.frombuffer(raw, np.uint8), type.element_type, prod(type.get_shape()))
+        else:
+            found = np.frombuffer(raw, element_dtype(type))
+        return found.reshape(type.get_shape())
 
     def materialise(self, data: bytes) -> StoredTensor:
         """Writes bytes that lie in no file to a file of their own."""
@@ -188,8 +198,10 @@ def _raw_field(proto: TensorProto) -> int | None:
 
 def _to_bytes(located: Located, size: int) -> bytes:
     try:
-        array = numpy_helper.to_array(located.proto)
-        data = array.tobytes() if located.proto.data_type not in _BITS else located.proto.raw_data
+        proto = located.proto
+        packed = proto.data_type in _BITS and not proto.HasField("raw_data")
+        array = np.array(proto.int32_data).astype(np.uint8) if packed else numpy_helper.to_array(proto)
+        data = proto.raw_data if proto.data_type in _BITS and not packed else array.tobytes()
     except (ValueError, TypeError) as error:
         raise OnnxImportError(f"tensor '{located.key}' cannot be read ({error}); the file is damaged") from error
     if len(data) != size:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from xdsl.dialects.builtin import TensorType
 
 from tstorch.diagnostics import OnnxImportError
 from tstorch.frontend.model_file import ModelFile, StoredTensor
@@ -40,10 +41,10 @@ class WeightStore:
             )
         return stored
 
-    def array(self, file: str, key: str, digest: str) -> np.ndarray:
-        """The tensor as a read-only view of the file."""
+    def array(self, file: str, key: str, digest: str, type: TensorType | None = None) -> np.ndarray:
+        """The tensor's bytes as numbers of its own or another type, where possible a read-only view of the file."""
         self.stored(file, key, digest)
-        return self._open(file).array(key)
+        return self._open(file).array(key, type)
 
     def sources(self, references: Iterable[Reference]) -> dict[str, dict[str, str | int]]:
         """What the runtime needs to read the bytes itself: digest -> path, offset, bytes."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tstorch.diagnostics import RunError
+from tstorch.runtime.dtypes import bits_of, dtype_name, is_foreign, named_dtype
 
 # What the buffer holds for each storage type, as NumPy names it.
 _STORED = {
@@ -23,8 +24,8 @@ def check_inputs(declared: Sequence[Value], given: Mapping[str, np.ndarray]) -> 
     problems += [f"there is no input '{name}'" for name in given if name not in names]
     for value in declared:
         array = given.get(value["name"])
-        if array is not None and (str(array.dtype), list(array.shape)) != (value["dtype"], value["shape"]):
-            problems.append(f"input '{value['name']}' is {array.dtype}{list(array.shape)}")
+        if array is not None and (dtype_name(array.dtype), list(array.shape)) != (value["dtype"], value["shape"]):
+            problems.append(f"input '{value['name']}' is {dtype_name(array.dtype)}{list(array.shape)}")
     if problems:
         expected = ", ".join(f"{value['name']}: {value['dtype']}{value['shape']}" for value in declared)
         raise RunError(f"{'; '.join(problems)}; expected {expected or 'no inputs'}")
@@ -39,7 +40,7 @@ def pack(value: Value, array: np.ndarray, target: memoryview) -> None:
     if storage in ("i32<i64", "i32<u64"):
         check_range(value, array)
     stored = np.frombuffer(target, dtype=_STORED[storage])
-    stored[: array.size] = array.reshape(-1)
+    stored[: array.size] = bits_of(array).reshape(-1)
     stored[array.size :] = 0
 
 
@@ -47,7 +48,10 @@ def unpack(value: Value, source: memoryview) -> np.ndarray:
     """A copy of the value's bytes, widened to the dtype that the caller sees."""
     stored = np.frombuffer(source, dtype=_STORED[value["storage"]])
     count = int(np.prod(value["shape"], dtype=np.int64))
-    return stored[:count].astype(value["dtype"]).reshape(value["shape"])
+    dtype = named_dtype(value["dtype"], stored.itemsize)
+    if is_foreign(dtype):
+        return stored[:count].copy().view(dtype).reshape(value["shape"])
+    return stored[:count].astype(dtype).reshape(value["shape"])
 
 
 def start_bytes(state: Value) -> np.ndarray:

@@ -2,7 +2,8 @@
 
     "TST1"  u32 length of the header  header (JSON, UTF-8)  arrays, one after the other, little-endian, C order
 
-The header's `arrays` lists name, dtype and shape of each in order. Nothing is pickled: a browser, a phone or a remote
+The header's `arrays` lists name, dtype (`<f4`; of a type that NumPy lacks its name and width, `["bfloat16", 2]`) and
+shape of each in order. Nothing is pickled: a browser, a phone or a remote
 host can speak the same. Where both ends share a block of memory, an array with a number `at` stands there and not in
 the stream.
 """
@@ -15,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from tstorch.runtime.dtypes import dtype_name, is_foreign, named_dtype
 from tstorch.runtime.shared import SharedBlock
 
 PROTOCOL = "tstorch-worker/1"
@@ -51,7 +53,7 @@ def send(stream: ByteStream, header: Header, arrays: Arrays, block: SharedBlock 
     places = block.places([a.nbytes for a in contiguous.values()]) if block else [None] * len(contiguous)
     listed, streamed = [], []
     for (name, array), place in zip(contiguous.items(), places, strict=True):
-        entry = {"name": name, "dtype": array.dtype.str, "shape": list(arrays[name].shape)}
+        entry = {"name": name, "dtype": _written(array.dtype), "shape": list(arrays[name].shape)}
         if block and place is not None:
             block.view(place, array.nbytes)[:] = _bytes(array)
             entry["at"] = place
@@ -80,7 +82,7 @@ def receive(stream: ByteStream, block: SharedBlock | None = None) -> tuple[Heade
 
 
 def _array(stream: ByteStream, entry: Header, block: SharedBlock | None) -> np.ndarray:
-    dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
+    dtype, shape = _read_dtype(entry["dtype"]), entry["shape"]
     if "at" in entry:
         if block is None:
             raise WireError(f"array '{entry['name']}' stands in a memory that this end does not share")
@@ -89,6 +91,15 @@ def _array(stream: ByteStream, entry: Header, block: SharedBlock | None) -> np.n
     if array.nbytes:
         _read(stream, _bytes(array))
     return array
+
+
+def _written(dtype: np.dtype) -> str | list[str | int]:
+    """NumPy's code for a dtype; of one that NumPy lacks, its name and the bytes that an element takes."""
+    return [dtype_name(dtype), dtype.itemsize] if is_foreign(dtype) else dtype.str
+
+
+def _read_dtype(written: str | list) -> np.dtype:
+    return np.dtype(written) if isinstance(written, str) else named_dtype(*written)
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 from xdsl.dialects.builtin import f32, i1
+from xdsl.ir import Attribute
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import ELEMENT_TYPES
@@ -48,6 +49,7 @@ from tstorch.dialects.prim.elementwise import (
     TanOp,
     XorOp,
 )
+from tstorch.dialects.prim.stored import format_of
 from tstorch.dialects.prim.types import ui8
 from tstorch.passes.convert.onnx.node import Node, binary, onnx_op, rules_of, unary
 from tstorch.passes.convert.onnx.value import Value
@@ -185,27 +187,39 @@ def bit_shift(node: Node) -> Value:
 
 @onnx_op("Cast")
 def cast(node: Node) -> Value:
-    number = node.attribute("to")
-    if (element := ELEMENT_TYPES.get(number)) is None:
-        raise VerifyException(f"element type number {number} has no form here; expected a float, integer or bool type")
-    return node.input(0).convert(element)
+    return _cast(node, _element(node.attribute("to")))
 
 
 @onnx_op("CastLike")
 def cast_like(node: Node) -> Value:
-    return node.input(0).convert(node.input(1).element)
+    return _cast(node, node.input(1).element)
+
+
+def _cast(node: Node, element: Attribute) -> Value:
+    """To a stored type `saturate` cuts off; only where no mantissa is left may the node say how it rounds."""
+    format, mode = format_of(element), node.attribute("round_mode") or "up"
+    if mode not in ("up", "down", "nearest"):
+        raise VerifyException(f"round_mode is {mode}; expected up, down or nearest")
+    only_powers = format is not None and format.facts is not None and not format.facts.mantissa_bits
+    return node.input(0).convert(
+        element, saturate=node.attribute("saturate") != 0, rounding=mode if only_powers else "nearest"
+    )
 
 
 @onnx_op("BitCast")
 def bit_cast(node: Node) -> Value:
     """The same bits; truth values are bytes of 0 and 1."""
-    value, number = node.input(0), node.attribute("to")
-    if (element := ELEMENT_TYPES.get(number)) is None:
-        raise VerifyException(f"element type number {number} has no form here; expected a float, integer or bool type")
+    value, element = node.input(0), _element(node.attribute("to"))
     source = value.convert(ui8) if value.element == i1 else value
     if element == i1:
         return source.apply(BitcastOp, element_type=ui8).compare("ne", 0)
     return source.apply(BitcastOp, element_type=element)
+
+
+def _element(number: int) -> Attribute:
+    if (element := ELEMENT_TYPES.get(number)) is None:
+        raise VerifyException(f"element type number {number} has no form here; expected a float, integer or bool type")
+    return element
 
 
 RULES = (*_UNARY, *_BINARY, *rules_of(globals()))

@@ -14,7 +14,9 @@ from tstorch.dialects.prim.elementwise import (
     AddOp,
     CompareOp,
     ConvertOp,
+    DecodeOp,
     DivOp,
+    EncodeOp,
     MaximumOp,
     MinimumOp,
     MulOp,
@@ -34,7 +36,9 @@ from tstorch.dialects.prim.shape import (
     SliceOp,
     TransposeOp,
 )
-from tstorch.dialects.prim.types import dtype_of, is_float
+from tstorch.dialects.prim.stored import format_of
+from tstorch.dialects.prim.stored_ops import number_type
+from tstorch.dialects.prim.types import dtype_of, is_float, is_stored
 
 
 def common_shape(*shapes: Sequence[int]) -> tuple[int, ...]:
@@ -176,9 +180,18 @@ class Value:
         """Elements of `on_true` where this condition holds, else of `on_false`."""
         return self.apply(SelectOp, on_true, on_false)
 
-    def convert(self, element: Attribute) -> Value:
-        """The elements in another type."""
-        return self if self.element == element else self.emit.value(ConvertOp(self.ssa, element_type=element))
+    def convert(self, element: Attribute, *, saturate: bool = True, rounding: str = "nearest") -> Value:
+        """The elements in another type. How they are rounded and cut off can be said for stored types only."""
+        if self.element == element:
+            return self
+        if is_stored(self.element):
+            decoded = self.emit.value(DecodeOp(self.ssa, format=self.element))
+            return decoded.convert(element, saturate=saturate, rounding=rounding)
+        if (format := format_of(element)) is None:
+            return self.emit.value(ConvertOp(self.ssa, element_type=element))
+        numbers = self.convert(number_type(format)).ssa
+        saturate = saturate and format.bits <= 8  # bfloat16 overflows to infinity, as all wider floats
+        return self.emit.value(EncodeOp(numbers, format=element, saturate=saturate, rounding=rounding))
 
     def reshape(self, shape: Sequence[int]) -> Value:
         return self if self.shape == tuple(shape) else self.emit.value(ReshapeOp(self.ssa, shape=list(shape)))
