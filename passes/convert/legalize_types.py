@@ -36,6 +36,7 @@ from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.arg_reduce import expand_arg_reduce
 from tstorch.passes.convert.integer_ranges import HOST, WIDE, WORD, Range, is_wide, ranges_of
+from tstorch.passes.convert.storage_formats import host_name, store_codes
 from tstorch.remarks import RemarkSink
 
 Notes = dict[str, Attribute]
@@ -47,7 +48,8 @@ class LegalizeTypesPass(TSTorchPass):
 
     64-bit integers become 32-bit ones where every value provably fits: constants, shapes and positions do, an input is
     narrowed by the host, which checks each value, and a weight's lower words are read. Truth values that cross the
-    function's border become words of 0 and 1. The caller still passes and gets what the model says (`tst.dtype`).
+    function's border become words of 0 and 1. Of stored types (bfloat16, those of 8 and fewer bits) the codes are kept,
+    as bytes or halves of words. The caller still passes and gets what the model says (`tst.dtype`).
 
     Refuses, by node: float64; 64-bit integers whose values may not fit; results without elements.
 
@@ -77,6 +79,7 @@ class LegalizeTypesPass(TSTorchPass):
         with self.remarks(module) as remarks:
             for func in functions:
                 notes = _Border(func)
+                store_codes(func.body.block)
                 _narrow(func.body.block, {}, remarks)
                 notes.bool_to_words()
                 notes.write()
@@ -167,6 +170,8 @@ def _notes(type: Attribute, *, taken: bool) -> Notes:
     assert isinstance(type, TensorType)
     if type.element_type == i1:
         return {"tst.dtype": StringAttr("bool")}
+    if (host := host_name(type.element_type)) is not None:
+        return {"tst.dtype": StringAttr(host)}
     if type.element_type in WIDE:
         limits = HOST if type.element_type == i64 else (0, HOST[1])
         checked: Notes = {"tst.range": DenseArrayBase.from_list(i64, limits)} if taken else {}
