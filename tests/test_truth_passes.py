@@ -11,9 +11,11 @@ from tstorch.runtime.client import Worker
 
 # Without one of these there is no program, or no legal one. A pass that joins them is no optimisation.
 LEGALISING = [
+    "cut-segments",
     "convert-onnx-to-prim",
     "split-oversized-bindings",
     "legalize-types",
+    "drop-empty-tensors",
     "split-sort",
     "form-dispatch-regions",
     "select-schedule",

@@ -44,8 +44,9 @@ class Legal:
 KERNEL_OPS = frozenset({"flow.kernel", "loop.kernel", "wgsl.module"})
 
 _FRAME = frozenset({"builtin", "func"})
-# What the host's code may hold once kernels are formed: dispatches, data, and views of what stands in memory.
-_DATA = frozenset({"prim.weight", "prim.derived", "prim.reshape", "prim.slice", "prim.concatenate"})
+# What the host's code may hold once kernels are formed: dispatches, data, and views of what stands in memory. Of
+# constants only those without elements.
+_DATA = frozenset({"prim.constant", "prim.weight", "prim.derived", "prim.reshape", "prim.slice", "prim.concatenate"})
 _HOST = _FRAME | {"program", "flow.dispatch"} | _DATA
 
 _INTEGERS = frozenset({"i1", "i8", "i16", "i32", "i64", "ui8", "ui16", "ui32", "ui64", "i4", "ui4"})
@@ -55,7 +56,7 @@ _SCALAR = ("arith", "math", "memref", "vector")
 
 LEVELS: Mapping[Level, Legal] = {
     Level.ONNX: Legal(
-        host=_FRAME | {"onnx"},
+        host=_FRAME | {"onnx", "program"},
         kernel=frozenset(),
         elements=_ANY_ELEMENT | {"!onnx.string"},
         left_by={},

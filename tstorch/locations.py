@@ -150,9 +150,10 @@ class LocationAudit:
 
 
 def _first_unnamed(module: ModuleOp) -> Operation | None:
-    """A computing op of the host's code without a node. Data (no operands) and frames belong to none."""
+    """A computing op of the host's code without a node. Data (no operands), frames and steps belong to none."""
     for op in host_ops(module):
-        if op.operands and op.results and not node_ids(op) and not op.has_trait(IsTerminator):
+        frame = op.has_trait(IsTerminator) or op.name.startswith("program.")
+        if op.operands and op.results and not node_ids(op) and not frame:
             return op
     return None
 

@@ -62,6 +62,7 @@ PHASES: tuple[Phase, ...] = (
         "prim",
         Level.PRIM,
         (
+            Step("cut-segments"),
             Step("convert-onnx-to-prim"),
             Step("fold-constants", optional=True),
             *SIMPLIFY,

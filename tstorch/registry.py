@@ -40,6 +40,7 @@ PASSES: Mapping[str, str] = {
     "convert-loop-to-wgsl": "tstorch.passes.convert.convert_loop_to_wgsl:ConvertLoopToWgslPass",
     "convert-onnx-to-prim": "tstorch.passes.convert.convert_onnx_to_prim:ConvertOnnxToPrimPass",
     "cse": "tstorch.passes.simplify.cse:CsePass",
+    "cut-segments": "tstorch.passes.program.cut_segments:CutSegmentsPass",
     "dce": "tstorch.passes.simplify.dce:DcePass",
     "drop-masks": "tstorch.passes.loop.drop_masks:DropMasksPass",
     "expand-autodiff": "tstorch.passes.autodiff.expand_autodiff:ExpandAutodiffPass",

@@ -24,7 +24,7 @@ class ConvertFlowToBufPass(TSTorchPass):
     Each value gets a buffer of its own; `plan-buffers` packs them. Weights are laid out in as few buffers as the target
     allows. Reshapes and slices become views, the operands of a concatenation views of its result, tied results views of
     their operand. A result that something else already owns (an input returned as it is) is copied. A segment's host
-    program has the name of the entry that runs it.
+    program has the name of the entry that runs it, or its own where that runs several.
 
     Refuses, by name, a tensor that is larger than one binding of the target, and a function that no entry runs.
 
@@ -87,8 +87,9 @@ class ConvertFlowToBufPass(TSTorchPass):
 
 
 def _segments(module: ModuleOp) -> dict[str, FuncOp]:
-    """The function that each entry runs, by the entry's name. Raises DiagnosticError for one that none or two run."""
-    found = {op.entry_name.data: func for op, func in program.entries_of(module) if isinstance(func, FuncOp)}
+    """The functions that entries run, by the names of their host programs. Raises DiagnosticError for one that none or
+    two run."""
+    found = {name: func for name, _, func in program.segments_of(module) if isinstance(func, FuncOp)}
     runs = list(found.values())
     for func in [op for op in module.body.block.ops if isinstance(op, FuncOp)]:
         if runs.count(func) != 1:

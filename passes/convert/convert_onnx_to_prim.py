@@ -21,10 +21,11 @@ from tstorch.dialects.onnx_graph import body_block
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.types import is_element_type, is_float
 from tstorch.dialects.prim.weight import WeightOp
-from tstorch.dialects.program import RUN, EntryOp, run_before
+from tstorch.dialects.program import RUN, EntryOp, PaddedOp, run_before
 from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
+from tstorch.passes.convert.onnx.counted import Counted, settled
 from tstorch.passes.convert.onnx.families import find_rule
 from tstorch.passes.convert.onnx.node import Node, Rule
 from tstorch.passes.convert.onnx.value import Emitter, Value
@@ -92,7 +93,7 @@ def check_supported(functions: Sequence[FuncOp]) -> None:
     missing: dict[tuple[str, str, int | None], list[str]] = {}
     for function in functions:
         for op in function.body.walk():
-            if isinstance(op, NodeOp) and _rule(op) is None and not is_defined(op.schema) and _is_certain(op):
+            if isinstance(op, NodeOp) and find_own_rule(op) is None and not is_defined(op.schema) and _is_certain(op):
                 missing.setdefault((op.DOMAIN, op.OP_TYPE, op.opset), []).extend(node_ids(op))
     if not missing:
         return
@@ -111,7 +112,8 @@ def _is_certain(op: Operation) -> bool:
     return parent is None or (not (isinstance(parent, NodeOp) and parent.OP_TYPE in BRANCHING) and _is_certain(parent))
 
 
-def _rule(op: NodeOp) -> Rule | None:
+def find_own_rule(op: NodeOp) -> Rule | None:
+    """The rule of the node's operator; None where ONNX's definition of it, or nothing, must serve."""
     schema = op.schema
     return find_rule(op.DOMAIN, op.OP_TYPE, schema.since_version if schema is not None else 1)
 
@@ -125,6 +127,7 @@ class FunctionConverter:
         self._trainable = trainable
         self._known = KnownValues()
         self._new: dict[SSAValue, SSAValue] = {}
+        self._counted: dict[SSAValue, Counted] = {}
         self._run: set[Region] = set()
         self._copies = 0
 
@@ -167,6 +170,8 @@ class FunctionConverter:
                 self._block.add_op(ReturnOp(*(self._new[value] for value in op.operands)))
             case NodeOp():
                 self._node(op)
+            case PaddedOp():
+                self._padded(op)
             case _:
                 self._append(op.clone(self._new), op)
 
@@ -226,15 +231,28 @@ class FunctionConverter:
                 self._remarks.elide(names, "dead: its subgraph never runs")
 
     def _results(self, op: NodeOp, inputs: Sequence[SSAValue | None], emit: Emitter) -> list[SSAValue | None]:
-        if (rule := _rule(op)) is None:
+        if (rule := find_own_rule(op)) is None:
             return self._defined(op, inputs)
         found = rule.convert(Node(op, inputs, emit, self._known, self._inline))
-        values = [found] if isinstance(found, Value) else list(found)
-        results = [None if value is None else value.ssa for value in values]
+        values = [found] if isinstance(found, Value | Counted) else list(found)
+        results = [None if value is None else value.ssa for value in self._settled(op, values)]
         for old in op.results[len(results) :]:
             if old.uses:
                 raise VerifyException(f"output {old.index} has no form here; use the first {len(results)}")
         return results
+
+    def _settled(self, op: NodeOp, values: Sequence[Value | Counted | None]) -> list[Value | None]:
+        """The values, less those whose size only a run can tell and of which nothing but room and count are asked."""
+        for old, value in zip(op.results, values, strict=False):
+            if isinstance(value, Counted) and all(isinstance(use.operation, PaddedOp) for use in old.uses):
+                self._counted[old] = value
+        kept = [None if old in self._counted else value for old, value in zip(op.results, values, strict=False)]
+        return settled(kept, self._known)
+
+    def _padded(self, op: PaddedOp) -> None:
+        """What a counted result has room for, and its count."""
+        found = self._counted[op.operand]
+        self._new.update({op.padded: found.padded.ssa, op.count: found.count.ssa})
 
     def _defined(self, op: NodeOp, inputs: Sequence[SSAValue | None]) -> list[SSAValue | None]:
         """Converts the operator's own definition in its place."""

@@ -25,7 +25,7 @@ class DataDependentError(VerifyException):
         super().__init__(
             f"input {position} decides {decides} and depends on data; it must be a constant or follow from shapes"
         )
-        self.arguments = arguments
+        self.position, self.arguments = position, arguments
 
 
 Inline = Callable[[Region, Sequence[SSAValue]], list[SSAValue]]

@@ -1,0 +1,1 @@
+"""Cutting graphs where only a run can tell how they go on."""
