@@ -5,13 +5,14 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from xdsl.dialects.builtin import f32, i32
+from xdsl.dialects.builtin import f32, i8, i16, i32
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx import ELEMENT_TYPES
 from tstorch.dialects.prim.elementwise import RoundOp
-from tstorch.dialects.prim.types import dtype_of, ui8
+from tstorch.dialects.prim.stored import format_of
+from tstorch.dialects.prim.types import dtype_of, ui8, ui16
 from tstorch.passes.convert.onnx.convolution import convolved
 from tstorch.passes.convert.onnx.linear import product
 from tstorch.passes.convert.onnx.node import Node, normalized, onnx_op, rules_of
@@ -20,11 +21,20 @@ from tstorch.passes.convert.onnx.value import Value
 
 @onnx_op("QuantizeLinear")
 def quantize(node: Node) -> Value:
-    """round(x / scale) + zero point, ties to even, cut off where the type ends."""
-    value, zero = node.input(0), node.optional(2)
+    """round(x / scale) + zero point, ties to even, cut off where the type ends. Floats are rounded last.
+
+    The quotient has the operands' own precision, or the one that the node asks for.
+    """
+    value, zero, scale = node.input(0), node.optional(2), node.input(1)
     element = zero.element if zero is not None else _element(node.attribute("output_dtype"), ui8)
-    scaled = value.convert(f32) / _spread(node, node.input(1), value).convert(f32)
-    return _stored(scaled, None if zero is None else _spread(node, zero, value), element)
+    own = value.element if value.element == scale.element else f32
+    scaled = value.convert(f32) / _spread(node, scale, value).convert(f32)
+    scaled = scaled.convert(_element(node.attribute("precision"), own)).convert(f32)
+    zero = None if zero is None else _spread(node, zero, value)
+    if not _is_float_format(element):
+        return _stored(scaled, zero, element)
+    moved = scaled if zero is None else scaled + zero.convert(f32)
+    return moved.convert(element, saturate=node.attribute("saturate") != 0)
 
 
 @onnx_op("DequantizeLinear")
@@ -86,18 +96,33 @@ def _requantized(node: Node, value: Value, scale: Value, position: int) -> Value
 
 def _stored(scaled: Value, zero: Value | None, element: Attribute) -> Value:
     """Rounded, moved by the zero point, and cut off where the type ends."""
-    dtype = dtype_of(element)
-    if dtype.kind not in "iu" or dtype.itemsize > 2:
-        raise VerifyException(f"the result's type is {element}; expected integers of 8 or 16 bits")
-    limits, rounded = np.iinfo(dtype), scaled.apply(RoundOp)
+    low, high = _limits(element)
+    rounded = scaled.apply(RoundOp)
     moved = rounded if zero is None else rounded + zero.convert(f32)
-    return moved.maximum(float(limits.min)).minimum(float(limits.max)).convert(element)
+    return moved.maximum(float(low)).minimum(float(high)).convert(element)
+
+
+def _limits(element: Attribute) -> tuple[int, int]:
+    """The least and the greatest integer of a type that numbers are quantised to."""
+    if (format := format_of(element)) is not None and not format.is_float:
+        return format.limits
+    if element not in (i8, ui8, i16, ui16):
+        raise VerifyException(f"the result's type is {element}; expected integers of 2 to 16 bits, or floats of 4 or 8")
+    limits = np.iinfo(dtype_of(element))
+    return int(limits.min), int(limits.max)
+
+
+def _is_float_format(element: Attribute) -> bool:
+    """Whether the type is one of the floats of 4 or 8 bits with a mantissa, which numbers are quantised to."""
+    format = format_of(element)
+    return format is not None and format.bits <= 8 and format.facts is not None and format.facts.mantissa_bits > 0
 
 
 def _centred(value: Value, zero: Value | None) -> Value:
-    """The value less its zero point, as 32-bit integers."""
-    whole = value.convert(i32)
-    return whole if zero is None else whole - zero.convert(i32)
+    """The value less its zero point, as 32-bit integers, or floats where it holds those of 4 or 8 bits."""
+    number = f32 if _is_float_format(value.element) else i32
+    whole = value.convert(number)
+    return whole if zero is None else whole - zero.convert(number)
 
 
 def _rows(value: Value) -> Value:
