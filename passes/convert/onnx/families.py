@@ -23,6 +23,8 @@ from tstorch.passes.convert.onnx import (
     regions,
     resizing,
     sampling,
+    selection,
+    selection_unique,
     shape,
     sorting,
 )
@@ -30,7 +32,7 @@ from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    sorting, quantization, resizing, fourier, sampling, regions, control, folding, recurrent,
+    sorting, selection, selection_unique, quantization, resizing, fourier, sampling, regions, control, folding, recurrent,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]
