@@ -32,7 +32,8 @@ from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    sorting, selection, selection_unique, quantization, resizing, fourier, sampling, regions, control, folding, recurrent,
+    sorting, selection, selection_unique, quantization, resizing, fourier, sampling,
+    regions, control, folding, recurrent,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]
