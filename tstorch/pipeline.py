@@ -73,6 +73,7 @@ PHASES: tuple[Phase, ...] = (
             *SIMPLIFY,
             Step("apply-rules{only=outline}", optional=True),
             Step("legalize-types"),
+            Step("drop-empty-tensors"),
             Step("outline-init", optional=True),
         ),
     ),

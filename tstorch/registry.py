@@ -42,6 +42,7 @@ PASSES: Mapping[str, str] = {
     "cse": "tstorch.passes.simplify.cse:CsePass",
     "cut-segments": "tstorch.passes.program.cut_segments:CutSegmentsPass",
     "dce": "tstorch.passes.simplify.dce:DcePass",
+    "drop-empty-tensors": "tstorch.passes.simplify.drop_empty_tensors:DropEmptyTensorsPass",
     "drop-masks": "tstorch.passes.loop.drop_masks:DropMasksPass",
     "expand-autodiff": "tstorch.passes.autodiff.expand_autodiff:ExpandAutodiffPass",
     "expand-optimizer": "tstorch.passes.autodiff.expand_optimizer:ExpandOptimizerPass",

@@ -10,6 +10,7 @@ from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from tstorch.diagnostics import PassError
 from tstorch.dialects import buf, flow
+from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.shape import ConcatenateOp, ReshapeOp, SliceOp
 from tstorch.dialects.prim.types import dtype_of, ints
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
@@ -168,6 +169,8 @@ class HostProgram:
         if value in self._parts:
             whole, offset = self._parts[value]
             return self._placed(buf.SubviewOp(self._view(whole), offset, type))
+        if isinstance(owner, ConstantOp) and len(owner.value) == 0:
+            return self._allocate("empty", type, buf.Category.OUTPUT)
         if isinstance(owner, ConcatenateOp):
             return self._allocate(next(reversed(node_ids(owner)), "concatenate"), type, buf.Category.ACTIVATION)
         raise PassError(f"{getattr(owner, 'name', 'an argument')} has no place in a host body")

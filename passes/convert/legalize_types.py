@@ -51,7 +51,7 @@ class LegalizeTypesPass(TSTorchPass):
     function's border become words of 0 and 1. Of stored types (bfloat16, those of 8 and fewer bits) the codes are kept,
     as bytes or halves of words. The caller still passes and gets what the model says (`tst.dtype`).
 
-    Refuses, by node: float64; 64-bit integers whose values may not fit; results without elements.
+    Refuses, by node: float64; 64-bit integers whose values may not fit.
 
         // before
         func.func @main(%i: tensor<2xi64> {tst.name = "i"}) -> (tensor<2xi64> {tst.name = "o"}) {
@@ -75,7 +75,6 @@ class LegalizeTypesPass(TSTorchPass):
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         functions = [op for op in module.body.block.ops if isinstance(op, FuncOp)]
         _refuse_double(functions)
-        _refuse_empty(functions)
         with self.remarks(module) as remarks:
             for func in functions:
                 notes = _Border(func)
@@ -98,20 +97,6 @@ def _refuse_double(functions: Sequence[FuncOp]) -> None:
             "convert the model, or run with --demote-f64",
             node=next(iter(found)),
         )
-
-
-def _refuse_empty(functions: Sequence[FuncOp]) -> None:
-    """No dispatch could write a result without elements."""
-    for func in functions:
-        returned = func.body.block.last_op
-        for position, value in enumerate(returned.operands if returned else ()):
-            if 0 in _shape(value):
-                node = next(iter(node_ids(value.owner)), None) if isinstance(value.owner, Operation) else None
-                raise DiagnosticError(
-                    f"output {position} of @{func.sym_name.data} is {value.type}; outputs without elements have no "
-                    "WebGPU form: cut them off the model",
-                    node=node,
-                )
 
 
 class _Border:
@@ -144,7 +129,7 @@ class _Border:
             func.res_attrs = _merged(func.res_attrs, self._results)
 
     def _unpack(self, arg: SSAValue) -> None:
-        users = [use.operation for use in arg.uses]
+        users = [use.operation for use in arg.uses if use.operation is not self._return]
         _retype(arg, ui32)
         if not users:
             return
@@ -153,7 +138,7 @@ class _Border:
         first = self._block.first_op
         assert first is not None
         self._block.insert_op_before(convert, first)
-        arg.replace_uses_with_if(convert.result, lambda use: use.operation is not convert)
+        arg.replace_uses_with_if(convert.result, lambda use: use.operation in users)
 
     def _packed(self, value: SSAValue) -> SSAValue:
         if _element(value) != i1:

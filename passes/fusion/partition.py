@@ -13,6 +13,7 @@ from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.prim.base import ElementwiseOp, GeneratorOp, IndexMapOp, PrimOp
+from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.shape import ConcatenateOp, ReshapeOp, SliceOp
 from tstorch.dialects.prim.types import ints
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
@@ -47,7 +48,7 @@ class Partition:
         self._users: dict[SSAValue, list[Operation]] = {}
         self._index_users()
         for op in self.ops:
-            if isinstance(op, PrimOp) and op not in self._inline and not isinstance(op, DATA):
+            if isinstance(op, PrimOp) and op not in self._inline and not is_data(op):
                 self.group_of[op] = Group([op], host=self._is_host_view(op))
 
     @property
@@ -158,7 +159,7 @@ class Partition:
 
     def _is_inline(self, op: Operation) -> bool:
         """Runs in program order, so that producers are known."""
-        if isinstance(op, DATA):
+        if is_data(op):
             inline = False
         elif isinstance(op, GeneratorOp):
             inline = not _is_returned(op)
@@ -213,6 +214,11 @@ class Partition:
                 continue
             for root in dict.fromkeys(root for operand in op.operands for root in self.roots(operand)):
                 self._users.setdefault(root, []).append(op)
+
+
+def is_data(op: Operation) -> bool:
+    """Whether nothing is to be computed: weights, and what has no elements."""
+    return isinstance(op, DATA) or (isinstance(op, ConstantOp) and len(op.value) == 0)
 
 
 def _is_returned(op: Operation) -> bool:

@@ -55,7 +55,7 @@ class PrimProgram:
         function.res_attrs = ArrayAttr([DictionaryAttr({"tst.name": StringAttr(f"y{n}")}) for n in range(given)])
         set_level(module, Level.PRIM)
         set_target(module, Target.default())
-        run_passes(module, parse_passes("legalize-types"), make_context(Extensions()))
+        run_passes(module, parse_passes("legalize-types,drop-empty-tensors"), make_context(Extensions()))
         return module
 
     def run(self, worker: Worker, folder: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:

@@ -145,6 +145,8 @@ class _Planner:
         value, slot = self.program.values["inputs"][command["input"]], self.program.uploads[command["input"]]
         self.close_pass()
         self.uploads.append(value)
+        if not value["bytes"]:
+            return  # no elements, nothing to move
         target = self.program.buffers[value["buffer"]]
         self.steps.append(Copy(slot.buffer, slot.offset, target, value["offset"], value["bytes"]))
 
@@ -154,6 +156,8 @@ class _Planner:
         value, slot = self.program.values["outputs"][command["output"]], self.program.readbacks[command["output"]]
         self.close_pass()
         self.readbacks.append(value)
+        if not value["bytes"]:
+            return
         source = self.program.buffers[value["buffer"]]
         self.steps.append(Copy(source, value["offset"], slot.buffer, slot.offset, value["bytes"]))
 

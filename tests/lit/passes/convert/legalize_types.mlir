@@ -137,15 +137,6 @@ func.func @main(%i: tensor<2xui64>, %j: tensor<2xui64>) -> tensor<2xui64> {
 
 // -----
 
-// Tests that a result without elements is refused by the node that gives it.
-// CHECK: onnx '/cut': output 0 of @main is tensor<0xf32>
-func.func @main(%x: tensor<4xf32>) -> tensor<0xf32> {
-  %0 = prim.slice %x, start = [0], limit = [0], stride = [1] : tensor<4xf32> -> tensor<0xf32> loc("/cut")
-  func.return %0 : tensor<0xf32>
-}
-
-// -----
-
 // Tests that a weight that is read in another form keeps its own node, where it has one.
 // CHECK-LABEL: func.func @main
 // CHECK:       prim.slice {{.*}} loc("/Constant_1")
