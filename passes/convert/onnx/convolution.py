@@ -141,7 +141,7 @@ def _swapped(kernel: Value, group: int) -> Value:
 
 
 def windows_of_transposed(node: Node, kernel: Sequence[int], shape: Sequence[int]) -> Windows:
-    """The windows of ConvTranspose: `output_shape` or auto_pad say what is cut off, else the pads do."""
+    """The windows of ConvTranspose: `output_shape` or auto_pad say what is cut off, or put behind; else the pads do."""
     rank = len(kernel)
     strides, dilations = (_per_dimension(node, name, rank, 1) for name in ("strides", "dilations"))
     extra, pads = _per_dimension(node, "output_padding", rank, 0), _per_dimension(node, "pads", 2 * rank, 0)
@@ -154,8 +154,8 @@ def windows_of_transposed(node: Node, kernel: Sequence[int], shape: Sequence[int
         low = placed.low if mode == "NOTSET" else (0,) * rank
         high = placed.high if mode == "NOTSET" else (0,) * rank
     else:
-        cut = [max(size + more - want, 0) for size, more, want in zip(full, extra, wanted[-rank:], strict=True)]
-        low = tuple(total // 2 if mode == "SAME_UPPER" else total - total // 2 for total in cut)
+        cut = [size + more - want for size, more, want in zip(full, extra, wanted[-rank:], strict=True)]
+        low = tuple(max(total // 2 if mode == "SAME_UPPER" else total - total // 2, 0) for total in cut)
         high = tuple(total - first for total, first in zip(cut, low, strict=True))
     return Windows(placed.kernel, strides, dilations, low, tuple(h - more for h, more in zip(high, extra, strict=True)))
 

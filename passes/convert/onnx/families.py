@@ -27,13 +27,15 @@ from tstorch.passes.convert.onnx import (
     selection_unique,
     shape,
     sorting,
+    spectra,
+    text,
 )
 from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    sorting, selection, selection_unique, quantization, resizing, fourier, sampling,
-    regions, control, folding, recurrent,
+    sorting, selection, selection_unique, quantization, resizing, fourier, sampling, regions, control, folding,
+    recurrent, text, spectra,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]

@@ -14,11 +14,31 @@ from tstorch.passes.convert.onnx.value import Value
 
 
 @onnx_op("BatchNormalization")
-def batch_normalization(node: Node) -> Value:
-    """(x - mean) * (scale / sqrt(var + epsilon)) + bias; what stands in brackets comes of weights alone."""
+def batch_normalization(node: Node) -> Sequence[Value]:
+    """(x - mean) * (scale / sqrt(var + epsilon)) + bias; what stands in brackets comes of weights alone.
+
+    In training mean and variance are the batch's own, and the outputs behind are those given, moved towards them. Up to
+    opset 13 it is the outputs that say so, and the batch's own follow.
+    """
     value, scale, bias, mean, variance = (node.input(position) for position in range(5))
-    if node.attribute("training_mode") or (node.version < 14 and node.outputs > 1):
-        raise VerifyException("it is in training mode; export the model for inference")
+    old = node.version < 14
+    if not (node.outputs > 1 if old else node.attribute("training_mode")):
+        return [_normalized(node, value, scale, bias, mean, variance)]
+    axes = [at for at in range(value.rank) if at != 1]
+    wide = value.convert(f32)
+    own = wide.mean(axes)
+    centred = wide - own.along(1, wide.shape)
+    spread = (centred * centred).mean(axes)
+    result = _normalized(node, wide, scale.convert(f32), bias.convert(f32), own, spread).convert(value.element)
+    momentum = node.attribute("momentum")
+    moved = [
+        (given.convert(f32) * momentum + batch * (1 - momentum)).convert(given.element)
+        for given, batch in ((mean, own), (variance, spread))
+    ]
+    return [result, *moved, own.convert(mean.element), spread.convert(mean.element)] if old else [result, *moved]
+
+
+def _normalized(node: Node, value: Value, scale: Value, bias: Value, mean: Value, variance: Value) -> Value:
     factor = scale * (variance + node.attribute("epsilon")).apply(RsqrtOp)
     if node.attribute("spatial") == 0:
         return (value - mean) * factor + bias

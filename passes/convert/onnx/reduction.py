@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from xdsl.dialects.builtin import i1, i64
+from xdsl.utils.exceptions import VerifyException
 
+from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.elementwise import AbsOp, ExpOp, IsInfOp, LogOp, SqrtOp
 from tstorch.dialects.prim.reduction import ArgReduceOp
-from tstorch.passes.convert.onnx.node import Node, normalized_axes, onnx_op, rules_of
+from tstorch.passes.convert.onnx.node import Node, normalized, normalized_axes, onnx_op, rules_of
 from tstorch.passes.convert.onnx.value import Value
 
 
@@ -77,6 +79,27 @@ def reduce_log_sum_exp(node: Node) -> Value:
     if node.attribute("keepdims"):
         return result
     return result.reshape([size for at, size in enumerate(result.shape) if at not in axes])
+
+
+@onnx_op("CumSum")
+def running_sum(node: Node) -> Value:
+    return _running(node, "add")
+
+
+@onnx_op("CumProd")
+def running_product(node: Node) -> Value:
+    return _running(node, "mul")
+
+
+def _running(node: Node, kind: str) -> Value:
+    """Along an axis that is an input: each element with those before it, or without itself; or from the end."""
+    value, axis = node.input(0), node.constant(1)
+    if axis is None or axis.size != 1:
+        raise VerifyException("the axis must be given, as one number")
+    ends = {name: bool(node.attribute(name)) for name in ("exclusive", "reverse")}
+    return value.emit.value(
+        CumulativeOp(value.ssa, kind=kind, dimension=normalized(int(axis.item()), value.rank), **ends)
+    )
 
 
 @onnx_op("ArgMax")

@@ -21,10 +21,12 @@ def identity(node: Node) -> Value:
 
 @onnx_op("Dropout")
 def dropout(node: Node) -> Sequence[Value]:
-    """Nothing, for inference; the mask says that all is kept."""
-    value, training, ratio = node.input(0), node.constant(2), node.known(1)
-    if training is not None and training.item() and (ratio is None or ratio.item() > 0):
-        raise VerifyException("training_mode is true; export the model for inference")
+    """Nothing, for inference or a ratio of 0; the mask says that all is kept."""
+    value, training = node.input(0), node.constant(2)
+    if training is not None and training.item():
+        ratio = node.constant(1)
+        if ratio is None or ratio.item() > 0:
+            raise VerifyException("training_mode is true, which drops at random; export the model for inference")
     return [value, value.emit.full(True, value.shape, i1)] if node.is_used(1) else [value]
 
 
