@@ -29,6 +29,7 @@ from tstorch.passes.convert.onnx.counted import Counted, settled
 from tstorch.passes.convert.onnx.families import find_rule
 from tstorch.passes.convert.onnx.node import Node, Rule
 from tstorch.passes.convert.onnx.value import Emitter, Value
+from tstorch.passes.convert.onnx.widening import narrowed, widened
 from tstorch.passes.simplify.known_values import KnownValues
 from tstorch.remarks import RemarkSink
 
@@ -233,8 +234,8 @@ class FunctionConverter:
     def _results(self, op: NodeOp, inputs: Sequence[SSAValue | None], emit: Emitter) -> list[SSAValue | None]:
         if (rule := find_own_rule(op)) is None:
             return self._defined(op, inputs)
-        found = rule.convert(Node(op, inputs, emit, self._known, self._inline))
-        values = [found] if isinstance(found, Value | Counted) else list(found)
+        found = rule.convert(Node(op, widened(op, inputs, emit), emit, self._known, self._inline))
+        values = narrowed(op, inputs, [found] if isinstance(found, Value | Counted) else found)
         results = [None if value is None else value.ssa for value in self._settled(op, values)]
         for old in op.results[len(results) :]:
             if old.uses:
