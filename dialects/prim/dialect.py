@@ -23,6 +23,7 @@ from tstorch.dialects.prim.shape import (
     TransposeOp,
 )
 from tstorch.dialects.prim.sort import SortOp
+from tstorch.dialects.prim.suppression import NonMaxSuppressionOp
 from tstorch.dialects.prim.values import ValuesAttr
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 
@@ -42,7 +43,7 @@ Prim = Dialect(
         *(ReduceOp, ReduceWindowOp, ArgReduceOp),
         *(DotGeneralOp, ConvOp),
         *(GatherOp, ScatterOp),
-        *(SortOp, CumulativeOp),
+        *(SortOp, NonMaxSuppressionOp, CumulativeOp),
         *(ConstantOp, IotaOp),
         *(WeightOp, DerivedOp),
         *(CompositeOp, YieldOp),
