@@ -23,7 +23,7 @@ MAX_RECOMPUTED = 16
 MAX_ADDRESS = 4
 """Elementwise ops that may run once per element that is looked up."""
 
-_PER_TILE = (KernelKind.CONTRACTION, KernelKind.WINDOW, KernelKind.INDEXED)
+_PER_TILE = (KernelKind.CONTRACTION, KernelKind.WINDOW, KernelKind.INDEXED, KernelKind.SORT)
 
 
 @dataclass
