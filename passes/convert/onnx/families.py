@@ -27,6 +27,7 @@ from tstorch.passes.convert.onnx import (
     selection_unique,
     shape,
     sorting,
+    suppression,
     spectra,
     text,
 )
@@ -34,7 +35,7 @@ from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    sorting, selection, selection_unique, quantization, resizing, fourier, sampling, regions, control, folding,
+    sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling, regions, control, folding,
     recurrent, text, spectra,
 )  # fmt: skip
 
