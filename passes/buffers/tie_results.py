@@ -83,7 +83,7 @@ class _Uses:
         self._result_states = _state_names(func.res_attrs, len(self._returned))
 
     def may_go(self, value: SSAValue, op: DispatchOp, result: SSAValue) -> bool:
-        """Whether `result` may take the place of `value` at `op`."""
+        """Whether `result` may take the place of `value` at `op`, which reads it once and not through a view, too."""
         if isinstance(value, BlockArgument):
             if value not in self._states or not self._updates(value, result):
                 return False
@@ -92,7 +92,7 @@ class _Uses:
         users = list(_readers(value))
         later = any(self._position[user] > self._position[op] for user in users)
         parts = any(isinstance(user, ConcatenateOp) for user in (*users, *_readers(result)))
-        return not later and not parts
+        return not later and not parts and users.count(op) == 1
 
     def _updates(self, state: SSAValue, result: SSAValue) -> bool:
         """Whether the result is returned as that state."""
@@ -130,7 +130,6 @@ def _tied(op: DispatchOp, kernel: KernelOp, uses: _Uses) -> list[int]:
             operand
             for operand, argument in enumerate(op.arguments)
             if operand not in taken
-            and list(op.arguments).count(argument) == 1
             and argument.type == value.type
             and uses.may_go(argument, op, value)
             and reaches_only(kernel.block.args[operand], kernel.yielded[result])

@@ -72,3 +72,26 @@ func.func @step(%w: tensor<4xf32> {tst.state = "w"}, %v: tensor<4xf32> {tst.stat
   %1 = flow.dispatch @add_0(%v, %g) {nodes = [loc("/v")], label = "add", flops = array<i64: 4>} : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
   func.return %0, %1 : tensor<4xf32>, tensor<4xf32>
 }
+
+// -----
+
+// Tests that an operand that the same kernel reads through a view, too, stays apart from the result.
+// CHECK-LABEL: func.func @seen_twice
+// CHECK-NOT:   tied
+// CHECK:       return
+flow.kernel @exp_0(%a: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = prim.exp %a : tensor<4xf32>
+  flow.yield %0 : tensor<4xf32>
+}
+flow.kernel @two_0(%a: tensor<4xf32>, %b: tensor<2x2xf32>) -> tensor<4xf32> {
+  %0 = prim.reverse %b, dimensions = [0] : tensor<2x2xf32>
+  %1 = prim.reshape %0, shape = [4] : tensor<2x2xf32> -> tensor<4xf32>
+  %2 = prim.add %a, %1 : tensor<4xf32>
+  flow.yield %2 : tensor<4xf32>
+}
+func.func @seen_twice(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = flow.dispatch @exp_0(%x) {nodes = [loc("/e")], label = "exp", flops = array<i64: 4>} : (tensor<4xf32>) -> tensor<4xf32>
+  %1 = prim.reshape %0, shape = [2, 2] : tensor<4xf32> -> tensor<2x2xf32>
+  %2 = flow.dispatch @two_0(%0, %1) {nodes = [loc("/a"), loc("/a"), loc("/a")], label = "add", flops = array<i64: 0, 0, 4>} : (tensor<4xf32>, tensor<2x2xf32>) -> tensor<4xf32>
+  func.return %2 : tensor<4xf32>
+}
