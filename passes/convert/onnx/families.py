@@ -35,8 +35,8 @@ from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling, regions, control, folding,
-    recurrent, text, spectra,
+    sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling,
+    regions, control, folding, recurrent, text, spectra,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]
