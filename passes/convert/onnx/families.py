@@ -27,8 +27,8 @@ from tstorch.passes.convert.onnx import (
     selection_unique,
     shape,
     sorting,
-    suppression,
     spectra,
+    suppression,
     text,
 )
 from tstorch.passes.convert.onnx.node import Rule
