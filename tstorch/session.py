@@ -23,6 +23,7 @@ from tstorch.runtime.client import Isolation, Worker
 from tstorch.runtime.start import WorkerStart
 from tstorch.saved import is_artifact, read_artifact, read_sources
 from tstorch.target import Target
+from tstorch.trace.environment import environment
 from tstorch.trace.file import write_trace
 from tstorch.trace.record import cold_stages, record_trace
 from tstorch.trace.schema import Trace
@@ -110,6 +111,7 @@ class Model:
         """Measures about `seconds` of runs, or `iterations` of each kind, on drawn inputs where none are given."""
         given = self.draw_inputs(seed) if inputs is None else dict(inputs)
         counts = {"iterations": iterations, "warmup": warmup, "seconds": seconds}
+        before = environment()
         ceilings = self._worker.ceilings()  # first, so that the profile's count of dispatches is complete
         profile = self._worker.profile(given, entry=self.ENTRY, progress=self._progress, **counts)
         self._first_run_ms = self._first_run_ms or profile["first_run_ms"]
@@ -119,6 +121,7 @@ class Model:
             inputs=[self._input_facts(value, drawn=inputs is None) for value in self.inputs],
             stages=self._cold_stages(),
             profile=profile | {"ceilings": ceilings},
+            environment=before,
             kind=Measured,
         )
 

@@ -93,7 +93,7 @@ def small_trace() -> Trace:
             {"name": "pipelines", "ms": 30.0, "busy_ms": 55.0},
             {"name": "unattributed", "ms": -1.0},
         ],
-        runs=[{"kind": "plain", "run": 0, "whole_us": 1500.0}],
+        runs=[{"kind": "plain", "run": 0, "whole": 1500.0}],
         remarks=[
             _missed("TST-F002", "its producer has other users", ["relu2"]),
             _missed("TST-F001", "both are contractions", ["conv1", "conv2"]),

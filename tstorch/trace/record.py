@@ -58,6 +58,7 @@ def record_trace(
     inputs: Sequence[Record],
     stages: Sequence[Record],
     profile: Mapping[str, Any],
+    environment: Record | None = None,
     kind: type[TraceKind] = Trace,
 ) -> TraceKind:
     """The trace of one measured entry: the artifact's tables, joined with the runner's `profile` by dispatch id."""
@@ -65,7 +66,7 @@ def record_trace(
     if profile["fingerprint"] != manifest["fingerprint"]:
         raise TraceError("the profile is not of this artifact: their fingerprints differ; measure it again")
     return kind(
-        header=_header(manifest, adapter, inputs, profile),
+        header=_header(manifest, adapter, inputs, profile) | {"environment": environment},
         nodes=artifact.nodes,
         kernels=[_kernel(name, kernel.map) for name, kernel in sorted(artifact.kernels.items())],
         dispatches=_dispatches(artifact, profile),
@@ -99,11 +100,15 @@ def _kernel(name: str, line_map: Mapping[str, Any]) -> Record:
 
 
 def _dispatches(artifact: Artifact, profile: Mapping[str, Any]) -> list[Record]:
-    """The artifact's table with grids and with what was measured; dispatches of other entries have no time."""
+    """The artifact's table with grids, bindings and what was measured; dispatches of other entries have no time."""
     commands = [command for entry in artifact.program["entries"].values() for command in entry]
-    grids = {command["id"]: command["grid"] for command in commands if command["op"] == "dispatch"}
+    planned = {
+        command["id"]: {"grid": command["grid"], "bindings": command["bindings"]}
+        for command in commands
+        if command["op"] == "dispatch"
+    }
     measured = {row["id"]: {key: value for key, value in row.items() if key != "id"} for row in profile["dispatches"]}
-    return [row | {"grid": grids[row["id"]]} | measured.get(row["id"], {}) for row in artifact.dispatches]
+    return [row | planned[row["id"]] | measured.get(row["id"], {}) for row in artifact.dispatches]
 
 
 def _runs(samples: Mapping[str, Any]) -> Iterator[Record]:
