@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from tstorch import __version__
@@ -68,7 +69,7 @@ def record_trace(
     return kind(
         header=_header(manifest, adapter, inputs, profile) | {"environment": environment},
         nodes=artifact.nodes,
-        kernels=[_kernel(name, kernel.map) for name, kernel in sorted(artifact.kernels.items())],
+        kernels=[_kernel(name, kernel.map, kernel.wgsl) for name, kernel in sorted(artifact.kernels.items())],
         dispatches=_dispatches(artifact, profile),
         buffers=artifact.program["buffers"],
         tensors=artifact.memory["tensors"],
@@ -95,8 +96,9 @@ def _header(
     }
 
 
-def _kernel(name: str, line_map: Mapping[str, Any]) -> Record:
-    return {"name": name, **{key: line_map.get(key) for key in ("kind", "workgroup", "iterations", "ops")}}
+def _kernel(name: str, line_map: Mapping[str, Any], shader: str) -> Record:
+    facts = {key: line_map.get(key) for key in ("kind", "workgroup", "iterations", "ops")}
+    return {"name": name, **facts, "digest": sha256(shader.encode()).hexdigest()[:16]}
 
 
 def _dispatches(artifact: Artifact, profile: Mapping[str, Any]) -> list[Record]:
