@@ -151,7 +151,7 @@ def _shaders(side: Side, digests: dict[str, str | None]) -> list[str | None]:
 
 
 def _causes(old: Side, new: Side, first: Ceilings | None, second: Ceilings | None, *, same: bool) -> dict[str, float]:
-    causes = dict.fromkeys(CAUSES, 0.0)
+    causes: dict[str, float] = {cause: 0.0 for cause in CAUSES}
     begin, end = old.us or 0.0, new.us or 0.0
     at = begin
     if first is not None and second is not None and begin and end:
