@@ -27,7 +27,7 @@ def view(trace: Trace) -> View:
             row["bound"] or "-",
             share_text(row["share_of_ceiling"]),
             time_text(row["saves_us"]) if row["saves_us"] is not None else "-",
-            f"{row['name']}, {row['label']}: {few([names.get(node, node) for node in row['nodes']], 2)}",
+            f"{row['name']}, {row['label']}: {few([names.get(node) or node for node in row['nodes']], 2)}",
         ]
         for row in data
     ]
