@@ -26,6 +26,12 @@ class DiagnosticError(Exception):
 
     def __init__(self, message: str, *, node: str | None = None) -> None:
         super().__init__(f"onnx '{node}': {message}" if node else message)
+        self.node = node
+        self._message = message
+
+    def name_operator(self, operator: str) -> None:
+        """Says behind the node's name what operator it is, as in `Mul, opset 14`."""
+        self.args = (f"onnx '{self.node}' ({operator}): {self._message}",)
 
 
 class UsageError(DiagnosticError):

@@ -17,6 +17,7 @@ from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, Verify
 from tstorch.diagnostics import DiagnosticError, LevelError, UsageError
 from tstorch.levels import Level, add_to_pipeline, get_level, set_level
 from tstorch.locations import LocationAudit
+from tstorch.operators import name_operator
 from tstorch.plugins import Extensions
 from tstorch.registry import CompilerContext, make_context, pass_class
 from tstorch.verification import verify_module
@@ -222,6 +223,8 @@ def run_passes(
         try:
             _run(module, step, context, observers, verify_each)
         except (DiagnosticError, DiagnosticException) as error:
+            if isinstance(error, DiagnosticError):
+                name_operator(error, module)
             if not isinstance(error, _BrokenIR):
                 raise
             raise _internal(start, passes, index, context, error) from error

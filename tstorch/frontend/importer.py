@@ -128,11 +128,13 @@ class _Importer:
         module.attributes["tst.nodes"] = ArrayAttr(self.nodes)
         add_elided(module, self.calls)
 
-    def record(self, node_id: str, node: NodeProto) -> None:
+    def record(self, node_id: str, node: NodeProto, opset: int | None) -> None:
         """Lists a node with where it comes from. Raises OnnxImportError where functions multiply beyond all measure."""
         if len(self.nodes) >= MOST_NODES:
             raise OnnxImportError(f"the model's functions make more than {MOST_NODES} nodes", node=node_id)
         facts = {"id": node_id, "op_type": node.op_type, "module": module_path(node), "source": source_line(node)}
+        if opset is not None:
+            facts["opset"] = str(opset)
         self.nodes.append(DictionaryAttr({key: StringAttr(value) for key, value in facts.items()}))
 
 
@@ -169,7 +171,8 @@ class _GraphBuilder(NodeBuilder):
 
     def node_or_call(self, index: int, node: NodeProto, environment: Environment, block: Block) -> None:
         """Appends the node's op, or the body of the model's own function that it calls."""
-        self._importer.record(self._ids[index], node)
+        version = self.opsets.get("" if node.domain == DEFAULT_DOMAIN else node.domain)
+        self._importer.record(self._ids[index], node, version)
         function = self._importer.functions.get((node.domain, node.op_type))
         try:
             if function is not None:
