@@ -8,17 +8,21 @@ from xdsl.dialects.builtin import ArrayAttr, ModuleOp
 
 from tstorch import __version__
 from tstorch.artifact.attributes import plain, roles_of
+from tstorch.artifact.emit_control import control_table
 from tstorch.artifact.emit_memory import memory_table
 from tstorch.artifact.emit_program import program_table
 from tstorch.artifact.fingerprint import fingerprint
 from tstorch.artifact.format import Artifact, Kernel
 from tstorch.artifact.wgsl_text import kernel_map, kernel_text
 from tstorch.dialects import buf, wgsl
-from tstorch.dialects.program import INIT, entries_of
+from tstorch.dialects.program import INIT, SegmentOp, control_of, entries_of
 from tstorch.levels import get_dims, get_source
-from tstorch.locations import node_roles
+from tstorch.locations import node_ids, node_roles
 from tstorch.remarks import elided_nodes, get_remarks
 from tstorch.target import get_target
+
+WAITING = "compiled when a run tells its shapes"
+"""Why a node that runs has no dispatches in an artifact."""
 
 NodeRole = tuple[str, str]
 """The id of a node, and what is done for it: forward, backward, optimizer."""
@@ -27,11 +31,13 @@ NodeRole = tuple[str, str]
 def emit_artifact(module: ModuleOp, *, pipeline: Sequence[str] = (), rules: Sequence[str] = ()) -> Artifact:
     """The artifact of a module at level buf; `pipeline` and `rules` are what made it, in order."""
     entries = [segment for _, segment in entries_of(module) if isinstance(segment, buf.EntryOp)]
+    control = control_of(module)
+    segments = {entry.sym_name.data: entry for entry in entries}
     kernels = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, wgsl.ModuleOp)}
     order = {facts["id"]: i for i, facts in enumerate(_facts(module))}
     return Artifact(
         manifest=_manifest(module, pipeline, rules),
-        program=program_table(module, entries),
+        program=program_table(module, entries) | ({"control": control_table(control, segments)} if control else {}),
         kernels={name: _kernel(op) for name, op in sorted(kernels.items())},
         dispatches=[row for entry in entries for row in _dispatches(entry, order)],
         nodes=list(_nodes(module, entries)),
@@ -120,15 +126,31 @@ def _nodes(module: ModuleOp, entries: Sequence[buf.EntryOp]) -> Iterator[dict[st
             if isinstance(op, buf.DispatchOp):
                 for id in dict.fromkeys(id for id, _ in node_roles(op)):
                     found.setdefault(id, []).append(op.id.value.data)
-    elided = elided_nodes(module)
+    elided, hosts, waiting = elided_nodes(module), _hosts(module), _waiting(module)
     for facts in _facts(module):
         id = facts["id"]
         where, reason, ids = "elided", elided.get(id, "a view of what another node computes"), []
         if id in runs:
             where, reason, ids = "run", "", runs[id]
+        elif id in waiting:
+            where, reason = "run", WAITING
         elif id in inits:
             where, reason, ids = "init", "", inits[id]
+        elif id in hosts:
+            where, reason = "host", "decided by the host between segments"
         yield {**facts, "where": where, "reason": reason, "dispatches": ids}
+
+
+def _hosts(module: ModuleOp) -> set[str]:
+    """The nodes that steps of the host are made for."""
+    entry = control_of(module)
+    return set() if entry is None else {id for op in entry.walk() for id in node_ids(op)}
+
+
+def _waiting(module: ModuleOp) -> set[str]:
+    """The nodes of segments that are compiled once a run has told their shapes."""
+    segments = [op for op in module.body.block.ops if isinstance(op, SegmentOp)]
+    return {id for segment in segments for op in segment.walk() for id in node_ids(op)}
 
 
 def _facts(module: ModuleOp) -> list[dict[str, str]]:

@@ -8,17 +8,33 @@ from xdsl.ir import Operation
 from tstorch.dialects import buf
 from tstorch.dialects.buf.lower_bound import live_bytes
 from tstorch.dialects.buf.memory import Memory
-from tstorch.dialects.program import INIT
+from tstorch.dialects.program import INIT, STEP
 
 PERSISTENT = frozenset({buf.Category.WEIGHT, buf.Category.STATE, buf.Category.OPTIMIZER})
 
 
 def memory_table(entries: Sequence[buf.EntryOp]) -> dict[str, Any]:
-    """The content of memory.json: of entry `step` where there is one, else of `run`."""
+    """The content of memory.json: of entry `step` where there is one, else of all segments that a call runs.
+
+    Segments hold their arenas at once, so their peaks add up; the lower bound is the largest of theirs.
+    """
     repeated = [entry for entry in entries if entry.sym_name.data != INIT]
     if not repeated:
         return _table(0, [], 0, [], [])
-    entry = repeated[-1]
+    if any(entry.sym_name.data == STEP for entry in repeated):
+        repeated = repeated[-1:]
+    whole = _entry_table(repeated[0], 0)
+    for entry in repeated[1:]:
+        part = _entry_table(entry, len(whole["timeline"]))
+        whole["arena_peak"] += part["arena_peak"]
+        whole["lower_bound"] = max(whole["lower_bound"], part["lower_bound"])
+        whole["timeline"] += part["timeline"]
+        whole["tensors"] += part["tensors"]
+    return whole
+
+
+def _entry_table(entry: buf.EntryOp, before: int) -> dict[str, Any]:
+    """The table of one entry, `before` dispatches after the first."""
     buffers = buf.buffers_of(entry)
     persistent = frozenset(name for name, op in buffers.items() if buf.Category(op.category.data) in PERSISTENT)
     tensors = list(_tensors(Memory(entry), persistent, entry))
@@ -34,7 +50,8 @@ def memory_table(entries: Sequence[buf.EntryOp]) -> dict[str, Any]:
         }
         for position, id in enumerate(ids)
     ]
-    return _table(peak, live, weights, timeline, tensors)
+    placed = [{**t, "first": t["first"] + before, "last": t["last"] + before} for t in tensors]
+    return _table(peak, live, weights, timeline, placed)
 
 
 def _table(peak: int, live: Sequence[int], weights: int, timeline: list[Any], tensors: list[Any]) -> dict[str, Any]:

@@ -19,13 +19,40 @@ Isolation = Literal["process", "none"]
 @dataclass(frozen=True)
 class Measured:
     """One run as its caller saw it: outputs by name, `whole` and `handoff` in nanoseconds, the worker's own `spans`
-    (nanoseconds by part), and what its timestamps say (docs/profile.md)."""
+    (nanoseconds by part), and what its timestamps say (docs/profile.md).
+
+    Of a program: `looks`, the bytes of each synchronisation, and `compile_ns`, how long the run waited for segments
+    that were compiled for it (`whole_ns` holds that too).
+    """
 
     outputs: dict[str, np.ndarray]
     whole_ns: int
     handoff_ns: int
     spans: dict[str, int]
     timed: dict[str, Any] | None
+    looks: tuple[int, ...] = ()
+    compile_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Specialised:
+    """A segment that was compiled for a run: its number, its artifact, and where its weights lie."""
+
+    number: int
+    artifact: Path
+    sources: Mapping[str, Mapping[str, Any]]
+
+
+Specialise = Callable[[Mapping[str, Any]], Specialised]
+"""Compiles what a run needs (`Need.to_json`). Raises DiagnosticError."""
+
+
+def _refuse(need: Mapping[str, Any]) -> Specialised:
+    shapes = ", ".join(f"{value['dtype']}{value['shape']}" for value in need["inputs"])
+    raise RunError(
+        f"segment '{need['segment']}' was not compiled for {shapes}, and an artifact has no compiler at hand; "
+        "run the model that it was compiled from"
+    )
 
 
 @dataclass(frozen=True)
@@ -54,6 +81,7 @@ class Worker:
         self._connection: Connection | None = None
         self._loaded: tuple[str, dict[str, dict[str, Any]]] | None = None
         self._has_state = self._lost_state = False
+        self._specialise: Specialise = _refuse
         self.startup_ms: dict[str, float] = {}
         self._open(connect)
 
@@ -96,13 +124,17 @@ class Worker:
         artifact: str | Path,
         sources: Mapping[str, Mapping[str, Any]] | None = None,
         progress: Progress = _no_progress,
+        specialise: Specialise = _refuse,
     ) -> LoadReport:
-        """Loads the artifact at that path. `sources` says where weights lie: digest to {path, offset, bytes}."""
+        """Loads the artifact at that path. `sources` says where weights lie: digest to {path, offset, bytes}.
+
+        `specialise` compiles segments whose shapes only a run tells; without it such a run is refused.
+        """
         self._loaded, self._has_state, self._lost_state = None, False, False
         path = str(Path(artifact).resolve())
-        found = {digest: {**source, "path": str(source["path"])} for digest, source in (sources or {}).items()}
+        found = _travelling(sources or {})
         reply, _ = self._request({"request": "load", "artifact": path, "sources": found}, {}, progress)
-        self._loaded = path, found
+        self._loaded, self._specialise = (path, found), specialise
         self._has_state = reply["has_state"]
         self.loop_cap, self.limits = reply["loop_cap"], reply["limits"]
         return LoadReport(**reply["report"])
@@ -119,9 +151,19 @@ class Worker:
         wanted = None if outputs is None else list(outputs)
         header = {"request": "run", "entry": entry, "outputs": wanted, "kind": kind}
         reply, results = self._request(header, inputs)
-        end = time.perf_counter_ns()
-        handoff = reply["received_ns"] - begin + end - reply["replied_ns"]
-        return Measured(results, end - begin, handoff, reply["spans"], reply["timed"])
+        busy, compiled = reply["replied_ns"] - reply["received_ns"], 0
+        while "need" in reply:
+            asked = time.perf_counter_ns()
+            made = self._specialise(reply["need"])
+            compiled += time.perf_counter_ns() - asked
+            path, sources = str(made.artifact.resolve()), _travelling(made.sources)
+            header = {"request": "resume", "number": made.number, "artifact": path, "sources": sources}
+            reply, results = self._request(header, {})
+            busy += reply["replied_ns"] - reply["received_ns"]
+        whole = time.perf_counter_ns() - begin
+        return Measured(
+            results, whole, whole - busy - compiled, reply["spans"], reply["timed"], tuple(reply["looks"]), compiled
+        )
 
     def measure_stepwise(self, inputs: Arrays, entry: str = "run") -> list[tuple[int, int]]:
         """Runs an entry one dispatch at a time: (id, wall nanoseconds) each. For GPUs without a clock."""
@@ -201,4 +243,9 @@ class Worker:
             raise RunError("the state on the GPU was lost with the worker; load the artifact again to start anew")
         self._open(self._reconnect)
         if self._loaded is not None:
-            self.load(*self._loaded)
+            self.load(*self._loaded, specialise=self._specialise)
+
+
+def _travelling(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Where weights lie, as JSON can say it."""
+    return {digest: {**source, "path": str(source["path"])} for digest, source in sources.items()}

@@ -12,7 +12,7 @@ from tstorch.diagnostics import RunError
 from tstorch.runtime.device import Buffer, Dispatch
 from tstorch.runtime.marshal import check_inputs, pack, start_bytes, unpack
 from tstorch.runtime.pipelines import PipelineMaker
-from tstorch.runtime.plan import Copy, Fill, Plan, Program, make_plan
+from tstorch.runtime.plan import Copy, Fill, Plan, Program, make_core, make_plan
 from tstorch.runtime.recorder import Recorder, Timed, Watch
 from tstorch.runtime.transfer import Staging, allocate_slots
 from tstorch.runtime.weights import upload_weights, write_bytes
@@ -42,21 +42,33 @@ class LoadReport:
 @dataclass(frozen=True)
 class Sample:
     """What one run gave: outputs by name, host nanoseconds by part, and timestamps where it had some; and when it began
-    and ended, by time.perf_counter_ns."""
+    and ended, by time.perf_counter_ns. `looks` are the bytes of each synchronisation of a program."""
 
     outputs: dict[str, np.ndarray]
     spans: dict[str, int]
     timed: Timed | None
     begin_ns: int
     end_ns: int
+    looks: tuple[int, ...] = ()
 
 
 class Executor:
-    """Buffers, pipelines and bind groups of one artifact. Raises RunError when the device refuses any of them."""
+    """Buffers, pipelines and bind groups of one artifact. Raises RunError when the device refuses any of them.
+
+    `staged` makes memory through which the host passes inputs and outputs: a program's values are passed otherwise.
+    """
 
     def __init__(
-        self, recorder: Recorder, artifact: Artifact, sources: Mapping[str, Mapping[str, Any]], progress: Progress
+        self,
+        recorder: Recorder,
+        artifact: Artifact,
+        sources: Mapping[str, Mapping[str, Any]],
+        progress: Progress,
+        *,
+        staged: bool = True,
     ) -> None:
+        self._staged = staged
+        self._cores: dict[tuple[str, Kind], Plan] = {}
         self.artifact, self.device, self.recorder = artifact, recorder.device, recorder
         self.report = LoadReport()
         self._plans: dict[tuple[str, Kind, tuple[str, ...] | None], Plan] = {}
@@ -94,8 +106,9 @@ class Executor:
             buffer["id"]: self.device.buffer(buffer["name"], buffer["bytes"], buffer["category"])
             for buffer in program["buffers"]
         }
-        self._uploads = allocate_slots(self.device, program["inputs"], "staging")
-        self._readbacks = allocate_slots(self.device, program["outputs"], "readback")
+        passed = program if self._staged else {"inputs": [], "outputs": []}
+        self._uploads = allocate_slots(self.device, passed["inputs"], "staging")
+        self._readbacks = allocate_slots(self.device, passed["outputs"], "readback")
         self._staging = Staging(self.device, self._uploads)
 
     def _start_states(self) -> None:
@@ -193,6 +206,40 @@ class Executor:
         for buffer in maps:
             self.device.unmap(buffer)
         return results
+
+    # ---- as part of a program
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """What segments take, by name."""
+        return self._program.values["inputs"]
+
+    @property
+    def outputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """What segments give, by name."""
+        return self._program.values["outputs"]
+
+    def copy_in(self, name: str, source: Buffer) -> Copy:
+        """Brings an input's bytes to where the segment looks for them."""
+        value = self.inputs[name]
+        return Copy(source, 0, self._buffers[value["buffer"]], value["offset"], value["bytes"])
+
+    def copy_out(self, name: str, target: Buffer) -> Copy:
+        """Takes an output's bytes from where the segment leaves them."""
+        value = self.outputs[name]
+        return Copy(self._buffers[value["buffer"]], value["offset"], target, 0, value["bytes"])
+
+    def core(self, entry: str, kind: Kind) -> Plan:
+        """How to run a segment between such copies; made once for each kind of run."""
+        if (entry, kind) not in self._cores:
+            self._cores[entry, kind] = make_core(self._program, entry, kind)
+        return self._cores[entry, kind]
+
+    def close(self) -> None:
+        """Gives back all buffers."""
+        for buffer in self._buffers.values():
+            self.device.free(buffer)
+        self._buffers = {}
 
     # ---- state
 

@@ -54,6 +54,11 @@ def unpack(value: Value, source: memoryview) -> np.ndarray:
     return stored[:count].astype(dtype).reshape(value["shape"])
 
 
+def stored_bytes(value: Value) -> int:
+    """The bytes of a value's elements, without what fills the last word."""
+    return int(np.prod(value["shape"], dtype=np.int64)) * np.dtype(_STORED[value["storage"]]).itemsize
+
+
 def start_bytes(state: Value) -> np.ndarray:
     """The bytes that a state filled with one value starts from."""
     stored = np.zeros(state["bytes"] // np.dtype(_STORED[state["storage"]]).itemsize, _STORED[state["storage"]])

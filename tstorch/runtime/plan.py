@@ -70,6 +70,11 @@ class Plan:
     pairs: tuple[Pair, ...] = ()
     uploads: tuple[Mapping[str, Any], ...] = ()
     readbacks: tuple[Mapping[str, Any], ...] = ()
+    origin: "Plan | None" = None
+
+    def between(self, before: Iterable[Step], after: Iterable[Step]) -> "Plan":
+        """The same with other steps around it. It is as good as this one where errors are concerned."""
+        return Plan((*before, *self.steps, *after), self.pairs, origin=self)
 
     @property
     def dispatches(self) -> int:
@@ -87,6 +92,12 @@ class Program:
     dispatches: Mapping[int, Dispatch]
     uploads: Mapping[str, Slot]
     readbacks: Mapping[str, Slot]
+
+
+def make_core(program: Program, entry: str, kind: Kind) -> Plan:
+    """The plan of one entry without its transfers: what it takes and gives is moved by others."""
+    commands = [command for command in program.entries[entry] if command["op"] not in ("upload", "readback")]
+    return _Planner(program, kind, set(), False).plan(commands)
 
 
 def make_plan(

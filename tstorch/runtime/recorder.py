@@ -104,6 +104,16 @@ class Timestamps:
         self._device.free(self.buffer)
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A plan that was submitted and not waited for: its own timestamps, and the watch that timed its submission."""
+
+    plan: Plan
+    timestamps: Timestamps | None
+    watch: Watch
+    submitted_ns: int
+
+
 class Recorder:
     """Runs plans on one device, each checked the first time it is encoded."""
 
@@ -112,6 +122,7 @@ class Recorder:
         self.faults = faults or Faults()
         self.submitted = Submitted()
         self._timestamps: Timestamps | None = None
+        self._spare: list[Timestamps] = []  # of plans that were not waited for one by one
         self._seen: set[int] = set()
         self._plans: list[Plan] = []  # keeps the ids in `_seen` unique
 
@@ -150,6 +161,35 @@ class Recorder:
                 ticks = timestamps.read(2 * len(plan.pairs))
         return None if ticks is None else self._timed(plan, ticks, watch, submitted_at)
 
+    def launch(self, plan: Plan, watch: Watch) -> Pending:
+        """Submits one of several plans that make a model's run, and goes on; `finish` waits."""
+        timestamps = self._own(2 * len(plan.pairs))
+        with watch.span("encode"):
+            self.faults.at("encode")
+            command_buffer = self._encode(plan, timestamps)
+        with watch.span("submit"):
+            self.faults.at("submit")
+            self.device.submit(command_buffer)
+        self.submitted.model += plan.dispatches
+        return Pending(plan, timestamps, watch, time.perf_counter_ns())
+
+    def finish(self, pending: Sequence[Pending], watch: Watch, maps: Sequence[Buffer] = ()) -> list[Timed]:
+        """Waits for all that was launched; buffers in `maps` can be read afterwards. Gives timestamps in order."""
+        timed = [(each, each.timestamps) for each in pending if each.timestamps]
+        with watch.span("wait"):
+            for buffer in (*maps, *(timestamps.buffer for _, timestamps in timed)):
+                self.device.request_map(buffer)
+            self.faults.at("wait")
+            self.device.wait()
+            if errors := self.device.errors.text():
+                raise RunError(f"the GPU reported an error during the run: {errors}")
+            ticks = [timestamps.read(2 * len(each.plan.pairs)) for each, timestamps in timed]
+        self._spare += [timestamps for _, timestamps in timed]
+        return [
+            self._timed(each.plan, found, each.watch, each.submitted_ns)
+            for (each, _), found in zip(timed, ticks, strict=True)
+        ]
+
     def run_stepwise(self, plan: Plan) -> list[tuple[int, int]]:
         """Runs a plan one dispatch per submission: (dispatch id, wall nanoseconds) each. For GPUs without a clock."""
         times = []
@@ -171,15 +211,16 @@ class Recorder:
         return times
 
     def _encode(self, plan: Plan, timestamps: Timestamps | None) -> Handle:
-        encoder = self.device.encoder(checked=id(plan) not in self._seen)
+        known = plan.origin or plan
+        encoder = self.device.encoder(checked=id(known) not in self._seen)
         for step in plan.steps:
             self._record(encoder, step, timestamps)
         if timestamps:
             timestamps.resolve(encoder, 2 * len(plan.pairs))
         command_buffer = encoder.finish()
-        if id(plan) not in self._seen:
-            self._seen.add(id(plan))
-            self._plans.append(plan)
+        if id(known) not in self._seen:
+            self._seen.add(id(known))
+            self._plans.append(known)
         return command_buffer
 
     def _record(self, encoder: Encoder, step: Pass | Copy | Fill | Stamp, timestamps: Timestamps | None) -> None:
@@ -214,6 +255,16 @@ class Recorder:
             self._timestamps = Timestamps(self.device, queries)
         return self._timestamps
 
+    def _own(self, queries: int) -> Timestamps | None:
+        """Timestamps that no other run writes before they are read."""
+        if queries == 0 or not self.device.has_timestamps:
+            return None
+        found = next((each for each in self._spare if each.count >= queries), None)
+        if found is None:
+            return Timestamps(self.device, queries)
+        self._spare.remove(found)
+        return found
+
     def _timed(self, plan: Plan, ticks: list[int], watch: Watch, submitted_at: int) -> Timed:
         """What the ticks say. A driver that runs on the CPU starts within the submission: what of it was already the
         GPU's work is no part of `submit`."""
@@ -221,5 +272,5 @@ class Recorder:
             early = submitted_at - ticks[0]
             early = early if 0 < early <= watch.spans["submit"] else 0
             watch.spans["submit"] -= early
-            watch.spans["wait"] += early
+            watch.spans["wait"] = watch.spans.get("wait", 0) + early
         return Timed(plan.pairs, ticks, self.device.period_ns)

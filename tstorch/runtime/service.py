@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ from tstorch.artifact.format import Artifact
 from tstorch.diagnostics import RunError
 from tstorch.runtime.adapters import choose
 from tstorch.runtime.ceilings import measure_ceilings
+from tstorch.runtime.control import Need
 from tstorch.runtime.device import Device, adapters
 from tstorch.runtime.executor import Executor, Sample
 from tstorch.runtime.faults import Faults
 from tstorch.runtime.instruments import LOOPS_TO_COUNT, Instruments, check_iterations
+from tstorch.runtime.programs import Programs
 from tstorch.runtime.recorder import Recorder, Timed
 from tstorch.runtime.timing import Quality
 from tstorch.runtime.wire import PROTOCOL, Arrays, Header, Progress
@@ -37,6 +39,7 @@ class Service:
         self._faults = faults
         self._device: Device | None = None
         self._executor: Executor | None = None
+        self._programs: Programs | None = None
         self._quality: Quality | None = None
         self._loop_cap: int | None = None
         self._fresh_for: dict[str, Any] | None = None  # the target of a device on which nothing was loaded yet
@@ -49,6 +52,7 @@ class Service:
             "open": self._open,
             "load": self._load,
             "run": self._run,
+            "resume": self._resume,
             "stepwise": self._stepwise,
             "read_state": self._read_state,
             "write_state": self._write_state,
@@ -78,7 +82,7 @@ class Service:
         """A new device with the target's limits, and what its driver does to long loops."""
         if self._device is not None:
             self._device.close()
-        self._executor = self._fresh_for = None
+        self._executor = self._programs = self._fresh_for = None
         begin = time.perf_counter()
         self._device = Device(self._info, self._adapter, target["limits"], target.get("features", ()))
         self._recorder = Recorder(self._device, self._faults)
@@ -101,7 +105,9 @@ class Service:
         tested = time.perf_counter()
         self._check_loops(artifact)
         stages["self_test"] += 1e3 * (time.perf_counter() - tested)
-        self._executor = Executor(self._recorder, artifact, header["sources"], progress)
+        control = "control" in artifact.program
+        self._executor = Executor(self._recorder, artifact, header["sources"], progress, staged=not control)
+        self._programs = Programs(self._executor, self._beside) if control else None
         report = self._executor.report
         report.stages |= stages
         report.busy |= stages | self._opening_ms
@@ -121,9 +127,25 @@ class Service:
             self._loop_cap = self._instruments.loop_cap(longest)
         check_iterations(iterations, self._loop_cap)
 
+    def _beside(self, artifact: Artifact, sources: Mapping[str, Any]) -> Executor:
+        """Loads what a program needs beside what is loaded."""
+        self._check_loops(artifact)
+        return Executor(self._recorder, artifact, sources, lambda *_: None, staged=False)
+
     def _run(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
-        sample = self._loaded.run(arrays, header["entry"], header.get("outputs"), header.get("kind", "plain"))
-        return _measured(sample), sample.outputs
+        executor = self._loaded
+        if self._programs is not None and header["entry"] == "run":
+            return _answer(self._programs.start(arrays, header.get("kind", "plain")))
+        return _answer(executor.run(arrays, header["entry"], header.get("outputs"), header.get("kind", "plain")))
+
+    def _resume(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        """A run goes on that waited for a segment."""
+        begin = time.perf_counter_ns()
+        if self._programs is None:
+            raise RunError("no run waits for a segment")
+        artifact = Artifact.read(header["artifact"])
+        reply, outputs = _answer(self._programs.resume(header["number"], artifact, header["sources"]))
+        return {**reply, "received_ns": begin}, outputs
 
     def _stepwise(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
         return {"dispatches": self._loaded.run_stepwise(arrays, header["entry"])}, {}
@@ -201,6 +223,13 @@ class Service:
         }
 
 
+def _answer(found: Sample | Need) -> Reply:
+    """What a run gave, or what it needs to go on."""
+    if isinstance(found, Need):
+        return {"need": found.to_json()}, {}
+    return _measured(found), found.outputs
+
+
 def _measured(sample: Sample) -> Header:
     """A run's times as they travel: nanoseconds by part, and what the timestamps say.
 
@@ -208,7 +237,8 @@ def _measured(sample: Sample) -> Header:
     """
     timed = sample.timed
     times = {"received_ns": sample.begin_ns, "replied_ns": sample.end_ns}
-    return {**times, "spans": sample.spans, "timed": None if timed is None else _timed(timed)}
+    facts = {"spans": sample.spans, "looks": list(sample.looks)}
+    return {**times, **facts, "timed": None if timed is None else _timed(timed)}
 
 
 def _timed(timed: Timed) -> dict[str, Any]:
