@@ -68,3 +68,61 @@ flow.kernel @pool(%x: tensor<6xf32>) -> (tensor<3xf32>) attributes {
   %p = prim.reduce_window max %x, window = [3], strides = [2], padding_low = [1], padding_high = [0], window_dilation = [1], base_dilation = [1] : tensor<6xf32> -> tensor<3xf32> loc("0")
   flow.yield %p : tensor<3xf32>
 }
+
+// Tests that a sort moves keys and positions only, between barriers, and reads each result where its position says.
+// CHECK-LABEL: loop.kernel @sort
+// CHECK:       %[[KEYS:.*]] = loop.alloc workgroup : memref<32xui32>
+// CHECK:       %[[PLACES:.*]] = loop.alloc workgroup : memref<32xui32>
+// CHECK:       loop.barrier
+// CHECK:       loop.for %{{.*}} < 10 {
+// CHECK:       loop.barrier
+// CHECK:       %[[PLACE:.*]] = loop.load %[[PLACES]]
+// CHECK:       %[[AT:.*]] = loop.to_index %[[PLACE]] bound 16
+// CHECK:       loop.load %{{.*}}[%{{.*}}, %[[AT]]]
+// CHECK:       loop.index_value [%[[AT]]] : i32
+flow.kernel @sort(%x: tensor<4x12xf32>) -> (tensor<4x12xf32>, tensor<4x12xi32>) attributes {
+    schedule = #flow.schedule<sort, {together = 2 : i64, workgroup = array<i64: 16, 1, 1>}>} {
+  %i = prim.iota dimension = 1 : tensor<4x12xi32> loc("0")
+  %s, %p = prim.sort %x, %i dimension = 1, descending = [0], runs = 1 to 12 : tensor<4x12xf32>, tensor<4x12xi32> -> tensor<4x12xf32>, tensor<4x12xi32> loc("1")
+  flow.yield %s, %p : tensor<4x12xf32>, tensor<4x12xi32>
+}
+
+// Tests that two runs are merged by bisection, without memory to share.
+// CHECK-LABEL: loop.kernel @merge
+// CHECK-NOT:   workgroup :
+// CHECK:       loop.for %{{.*}} < 3 {
+// CHECK:       loop.store
+flow.kernel @merge(%x: tensor<12xi32>) -> (tensor<12xi32>) attributes {
+    schedule = #flow.schedule<sort, {workgroup = array<i64: 8, 1, 1>}>} {
+  %s = prim.sort %x dimension = 0, descending = [0], runs = 4 to 8 : tensor<12xi32> -> tensor<12xi32> loc("0")
+  flow.yield %s : tensor<12xi32>
+}
+
+// Tests that the invocations that share a row pass on what their stretches add up to, before they run over them.
+// CHECK-LABEL: loop.kernel @running
+// CHECK:       %[[PARTS:.*]] = loop.alloc workgroup : memref<4xf32>
+// CHECK:       loop.for %{{.*}} < 3 {
+// CHECK:       loop.store %{{.*}}, %[[PARTS]]
+// CHECK:       loop.barrier
+// CHECK:       loop.for %{{.*}} < 3 {
+// CHECK:       loop.load %[[PARTS]]
+// CHECK:       loop.for %{{.*}} < 3 {
+// CHECK:       math.exp {{.*}} loc("1")
+flow.kernel @running(%x: tensor<2x12xf32>) -> (tensor<2x12xf32>) attributes {
+    schedule = #flow.schedule<scan, {threads = 4 : i64, workgroup = array<i64: 4, 1, 1>}>} {
+  %s = prim.cumulative add %x, dimension = 1, exclusive = 0, reverse = 0 : tensor<2x12xf32> -> tensor<2x12xf32> loc("0")
+  %e = prim.exp %s : tensor<2x12xf32> loc("1")
+  flow.yield %e : tensor<2x12xf32>
+}
+
+// Tests that boxes are chosen one after the other, by all invocations of a workgroup together.
+// CHECK-LABEL: loop.kernel @boxes
+// CHECK:       loop.for %{{.*}} < 3 {
+// CHECK:       loop.if
+// CHECK:       %[[TOP:.*]] = loop.reduce_workgroup max
+// CHECK:       loop.reduce_workgroup min
+flow.kernel @boxes(%b: tensor<2x40x4xf32>, %p: tensor<2x1x40xui32>, %t: tensor<f32>) -> (tensor<2x1x3xi32>) attributes {
+    schedule = #flow.schedule<sort, {workgroup = array<i64: 8, 1, 1>}>} {
+  %c = prim.non_max_suppression %b, %p, %t, most = 3 : tensor<2x40x4xf32>, tensor<2x1x40xui32>, tensor<f32> -> tensor<2x1x3xi32> loc("0")
+  flow.yield %c : tensor<2x1x3xi32>
+}

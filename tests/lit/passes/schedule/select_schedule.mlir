@@ -45,6 +45,36 @@ flow.kernel @rows(%x: tensor<512x1024xf32>) -> tensor<512xf32> {
   flow.yield %0 : tensor<512xf32>
 }
 
+// Tests that short rows are sorted side by side, and that a merge has an invocation for each element.
+// CHECK-LABEL: flow.kernel @sort
+// CHECK-SAME:  #flow.schedule<sort, {together = 8 : i64, workgroup = array<i64: 64, 1, 1>}>
+// GPU-LABEL:   flow.kernel @sort
+// GPU-SAME:    #flow.schedule<sort, {together = 32 : i64, workgroup = array<i64: 256, 1, 1>}>
+flow.kernel @sort(%x: tensor<100x10xf32>) -> tensor<100x10xf32> {
+  %0 = prim.sort %x dimension = 1, descending = [0], runs = 1 to 10 : tensor<100x10xf32> -> tensor<100x10xf32>
+  flow.yield %0 : tensor<100x10xf32>
+}
+// CHECK-LABEL: flow.kernel @merge
+// CHECK-SAME:  #flow.schedule<sort, {workgroup = array<i64: 64, 1, 1>}>
+flow.kernel @merge(%x: tensor<100x10xf32>) -> tensor<100x10xf32> {
+  %0 = prim.sort %x dimension = 1, descending = [0], runs = 4 to 8 : tensor<100x10xf32> -> tensor<100x10xf32>
+  flow.yield %0 : tensor<100x10xf32>
+}
+
+// Tests that a long row is shared out for a running sum, unless there are rows enough.
+// CHECK-LABEL: flow.kernel @running
+// CHECK-SAME:  #flow.schedule<scan, {threads = 64 : i64, workgroup = array<i64: 64, 1, 1>}>
+flow.kernel @running(%x: tensor<2x1024xf32>) -> tensor<2x1024xf32> {
+  %0 = prim.cumulative add %x, dimension = 1, exclusive = 0, reverse = 0 : tensor<2x1024xf32> -> tensor<2x1024xf32>
+  flow.yield %0 : tensor<2x1024xf32>
+}
+// CHECK-LABEL: flow.kernel @many
+// CHECK-SAME:  #flow.schedule<scan, {threads = 1 : i64, workgroup = array<i64: 64, 1, 1>}>
+flow.kernel @many(%x: tensor<5000x1024xf32>) -> tensor<5000x1024xf32> {
+  %0 = prim.cumulative add %x, dimension = 1, exclusive = 0, reverse = 0 : tensor<5000x1024xf32> -> tensor<5000x1024xf32>
+  flow.yield %0 : tensor<5000x1024xf32>
+}
+
 // Tests that a schedule given in text stays.
 // CHECK-LABEL: flow.kernel @given
 // CHECK-SAME:  #flow.schedule<map, {vector = 2 : i64}>
