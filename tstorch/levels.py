@@ -49,9 +49,10 @@ _FRAME = frozenset({"builtin", "func"})
 _DATA = frozenset({"prim.constant", "prim.weight", "prim.derived", "prim.reshape", "prim.slice", "prim.concatenate"})
 _HOST = _FRAME | {"program", "flow.dispatch"} | _DATA
 
-_INTEGERS = frozenset({"i1", "i8", "i16", "i32", "i64", "ui8", "ui16", "ui32", "ui64", "i4", "ui4"})
-_ANY_ELEMENT = _INTEGERS | {"f16", "bf16", "f32", "f64"}
-_STORABLE = frozenset({"i1", "i8", "ui8", "i32", "ui32", "f16", "f32"})
+_INTEGERS = frozenset({"i1", "i8", "i16", "i32", "i64", "ui8", "ui16", "ui32", "ui64", "i4", "ui4", "i2", "ui2"})
+_SMALL = frozenset({"bf16", "f8E4M3FN", "f8E4M3FNUZ", "f8E5M2", "f8E5M2FNUZ", "f8E8M0FNU", "f4E2M1FN"})
+_ANY_ELEMENT = _INTEGERS | _SMALL | {"f16", "f32", "f64"}
+_STORABLE = frozenset({"i1", "i8", "ui8", "i16", "ui16", "i32", "ui32", "f16", "f32"})
 _SCALAR = ("arith", "math", "memref", "vector")
 
 LEVELS: Mapping[Level, Legal] = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
-from xdsl.dialects.builtin import TensorType
+from xdsl.dialects.builtin import UNKNOWN_LOC, TensorType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from tstorch.dialects.prim.elementwise import AndOp, ShiftRightOp
@@ -68,9 +68,9 @@ def _store_weight(op: WeightOp, format: Format) -> None:
     new = _unpacked(op, format, shape)
     block = op.parent
     assert block is not None
-    users = [use.operation for use in op.result.uses]
+    user = next(iter(op.result.uses)).operation
     for each in new:
-        each.location = users[0].location
+        each.location = user.location if op.location == UNKNOWN_LOC else op.location
         block.insert_op_before(each, op)
     op.result.replace_all_uses_with(new[-1].results[0])
     op.detach()

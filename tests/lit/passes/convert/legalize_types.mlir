@@ -146,3 +146,39 @@ func.func @main(%x: tensor<9xf32>) -> tensor<4xf32> {
   %0 = prim.gather %x, %i, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1] : tensor<9xf32>, tensor<4x1xi64> -> tensor<4xf32> loc("/look")
   func.return %0 : tensor<4xf32>
 }
+
+// -----
+
+// Tests that codes of a stored type are kept as integers, moved as such, and that the caller still says what they are.
+// CHECK-LABEL: func.func @main(%x: tensor<2x3xui8> {tst.dtype = "float8_e4m3fn"}
+// CHECK-SAME:  -> (tensor<3x2xui16> {tst.dtype = "bfloat16"})
+// CHECK-NEXT:  prim.transpose %x, permutation = [1, 0] : tensor<2x3xui8> -> tensor<3x2xui8>
+// CHECK-NEXT:  prim.decode %{{.*}} from f8E4M3FN : tensor<3x2xui8> -> tensor<3x2xf32>
+// CHECK-NEXT:  prim.encode %{{.*}} to bf16 as ui16, {{.*}} : tensor<3x2xf32> -> tensor<3x2xui16>
+func.func @main(%x: tensor<2x3xf8E4M3FN>) -> tensor<3x2xbf16> {
+  %0 = prim.transpose %x, permutation = [1, 0] : tensor<2x3xf8E4M3FN> -> tensor<3x2xf8E4M3FN> loc("/turn")
+  %1 = prim.decode %0 from f8E4M3FN : tensor<3x2xf8E4M3FN> -> tensor<3x2xf32> loc("/cast")
+  %2 = prim.encode %1 to bf16 as bf16, saturate = false, rounding = nearest : tensor<3x2xf32> -> tensor<3x2xbf16> loc("/cast")
+  func.return %2 : tensor<3x2xbf16>
+}
+
+// -----
+
+// Tests that a weight of four bits an element stays packed, two to a byte, the last byte not full; constants do not.
+// CHECK-LABEL: func.func @main
+// CHECK:       %[[B:.*]] = prim.weight<"m.onnx", "w", "9f2c"> : tensor<5xui8>
+// CHECK:       %[[S:.*]] = prim.constant dense<[0, 4]> : tensor<2xui8>
+// CHECK:       prim.broadcast_in_dim %[[B]], shape = [5, 2], dimensions = [0]
+// CHECK:       prim.shift_right
+// CHECK:       prim.and
+// CHECK:       prim.slice {{.*}}, start = [0], limit = [9], stride = [1]
+// CHECK-NEXT:  %[[C:.*]] = prim.reshape %{{.*}}, shape = [3, 3]
+// CHECK-NOT:   prim.weight
+// CHECK:       prim.decode %[[C]] from i4 : tensor<3x3xui8> -> tensor<3x3xi32>
+// CHECK:       prim.constant dense<15> : tensor<2xui8>
+func.func @main() -> (tensor<3x3xi32>, tensor<2xi4>) {
+  %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<3x3xi4>
+  %0 = prim.decode %w from i4 : tensor<3x3xi4> -> tensor<3x3xi32> loc("/cast")
+  %c = prim.constant dense<"0x0f0f"> : tensor<2xi4> loc("/fill")
+  func.return %0, %c : tensor<3x3xi32>, tensor<2xi4>
+}
