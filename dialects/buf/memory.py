@@ -1,8 +1,8 @@
 """What a host program does to memory, and the rules it must keep; WebGPU itself catches hardly any of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import StringAttr
@@ -128,9 +128,40 @@ def _problems(memory: Memory, buffers: Mapping[str, BufferOp]) -> Iterator[str]:
     for command in memory.commands:
         yield from _order(memory, command)
         yield from _aliasing(memory, command)
-    for one, other in combinations(memory.allocations.values(), 2):
+    for one, other in _neighbours(memory.allocations.values()):
         if one.overlaps(other) and one.lives_with(other) and not _same_bytes(one, other):
             yield f"{one.name} and {other.name} share bytes of @{one.op.buffer_name} while both are alive"
+
+
+def _neighbours(allocations: Iterable[Allocation]) -> Iterator[tuple[Allocation, Allocation]]:
+    """Pairs of one buffer, all of those among them that ever live at one time; not all pairs, of which there are
+    too many in a large model."""
+    buffers: dict[str, list[Allocation]] = {}
+    for allocation in allocations:
+        buffers.setdefault(allocation.op.buffer_name, []).append(allocation)
+    for found in buffers.values():
+        yield from _by_place([one for one in found if one.persistent])
+        yield from _by_time([one for one in found if not one.persistent])
+        yield from product((one for one in found if one.persistent), [one for one in found if not one.persistent])
+
+
+def _by_place(allocations: Iterable[Allocation]) -> Iterator[tuple[Allocation, Allocation]]:
+    """Pairs whose bytes may overlap."""
+    before: list[Allocation] = []
+    for one in sorted(allocations, key=lambda one: one.begin):
+        before = [other for other in before if other.end > one.begin]
+        yield from ((other, one) for other in before)
+        before.append(one)
+
+
+def _by_time(allocations: Iterable[Allocation]) -> Iterator[tuple[Allocation, Allocation]]:
+    """Pairs of which one is first used before the other's last use."""
+    alive: list[tuple[int, Allocation]] = []
+    used = [(one.first, one.last, one) for one in allocations if one.first is not None and one.last is not None]
+    for first, last, one in sorted(used, key=lambda entry: entry[0]):
+        alive = [(end, other) for end, other in alive if end >= first]
+        yield from ((other, one) for _, other in alive)
+        alive.append((last, one))
 
 
 def _placement(memory: Memory, buffers: Mapping[str, BufferOp]) -> Iterator[str]:

@@ -167,17 +167,17 @@ class BroadcastInDimOp(RearrangeOp):
     @classmethod
     def infer_types(cls, operands: Sequence[TensorType], properties: Properties) -> Sequence[TensorType]:
         [operand], shape, dimensions = operands, ints(properties["shape"]), ints(properties["dimensions"])
-        require(
+        placed = (
             len(dimensions) == len(operand.get_shape())
             and len(set(dimensions)) == len(dimensions)
-            and all(0 <= axis < len(shape) for axis in dimensions),
-            f"dimensions {list(dimensions)} do not place {operand} in shape {list(shape)}",
+            and all(0 <= axis < len(shape) for axis in dimensions)
         )
+        if not placed:
+            raise VerifyException(f"dimensions {list(dimensions)} do not place {operand} in shape {list(shape)}")
         for size, axis in zip(operand.get_shape(), dimensions, strict=True):
-            require(
-                size in (1, shape[axis]),
-                f"{operand} does not broadcast to {list(shape)}: size {size} against {shape[axis]} in dimension {axis}",
-            )
+            if size not in (1, shape[axis]):  # not `require`: spelling a type costs more than all the rest
+                sizes = f"size {size} against {shape[axis]} in dimension {axis}"
+                raise VerifyException(f"{operand} does not broadcast to {list(shape)}: {sizes}")
         return [tensor(shape, operand.element_type)]
 
     def reference(self, x: Array) -> Sequence[Array]:

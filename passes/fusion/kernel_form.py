@@ -16,6 +16,7 @@ maps; in a row reduction also broadcasts from a row back to all its columns, and
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from xdsl.ir import Operation, SSAValue
 
@@ -70,7 +71,12 @@ OTHER_SPACE = "TST-F003"
 
 def anchor_kind(op: Operation) -> KernelKind | None:
     """The kind that an op gives its kernel; None for what fits into any."""
-    return next((kind for classes, kind in _KINDS if isinstance(op, classes)), None)
+    return _class_kind(type(op))
+
+
+@cache
+def _class_kind(of: type[Operation]) -> KernelKind | None:
+    return next((kind for classes, kind in _KINDS if issubclass(of, classes)), None)
 
 
 def kernel_form(ops: Sequence[Operation], results: Sequence[SSAValue]) -> KernelForm | Refusal:
