@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, defs
-from onnx.helper import make_node, make_tensor_type_proto
+from onnx.helper import make_attribute, make_node, make_tensor_type_proto
 from onnx.numpy_helper import to_array
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -49,6 +49,7 @@ from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from tstorch.dialects.onnx_contrib import CONTRIB, Kind, Signature
 from tstorch.dialects.onnx_values import AnyType, InitializerOp, StringType, TensorWeightAttr, WeightAttr, YieldOp
 from tstorch.dialects.prim.types import ui8, ui16, ui32, ui64
 from tstorch.dialects.prim.values import ValuesAttr
@@ -238,17 +239,55 @@ def misuse(schema: defs.OpSchema, op: NodeOp) -> str | None:
 
 @lru_cache(maxsize=4096)
 def find_schema(domain: str, op_type: str, opset: int) -> defs.OpSchema | None:
-    """The operator's schema at an opset version; None where `onnx.defs` has none."""
+    """The operator's schema at an opset version; None where neither `onnx.defs` nor ONNX Runtime's list has one."""
     try:
         return defs.get_schema(op_type, opset, domain)
     except defs.SchemaError:
-        return None
+        return _contrib_schemas().get((domain, op_type))
+
+
+@cache
+def _contrib_schemas() -> Mapping[tuple[str, str], defs.OpSchema]:
+    """The signatures of ONNX Runtime's operators in the form of ONNX's own."""
+    return {key: _contrib_schema(signature) for key, signature in CONTRIB.items()}
+
+
+def _contrib_schema(signature: Signature) -> defs.OpSchema:
+    required = [_declared(key, kind, required=True) for key, kind in signature.required.items()]
+    return defs.OpSchema(
+        *(signature.name, signature.domain, 1, ""),
+        inputs=_formals(signature.inputs),
+        outputs=_formals(signature.outputs),
+        attributes=[*required, *(_declared(key, value) for key, value in signature.attributes.items())],
+    )
+
+
+_OPTIONS: Mapping[str, Any] = {
+    "": defs.OpSchema.FormalParameterOption.Single,
+    "?": defs.OpSchema.FormalParameterOption.Optional,
+    "*": defs.OpSchema.FormalParameterOption.Variadic,
+}
+
+
+def _formals(text: str) -> list[defs.OpSchema.FormalParameter]:
+    """Formal operands. What types they take is for the operator's conversion to say: one stands for all here."""
+    names = [(name.rstrip("?*"), name[len(name.rstrip("?*")) :]) for name in text.split()]
+    return [
+        defs.OpSchema.FormalParameter(name, "tensor(float)", param_option=_OPTIONS[option]) for name, option in names
+    ]
+
+
+def _declared(key: str, value: object, *, required: bool = False) -> defs.OpSchema.Attribute:
+    """An attribute by its kind, or by its default."""
+    if isinstance(value, Kind):
+        return defs.OpSchema.Attribute(key, getattr(defs.OpSchema.AttrType, value.value), "", required=required)
+    return defs.OpSchema.Attribute(key, make_attribute(key, value), "")
 
 
 @cache
 def known_domains() -> frozenset[str]:
-    """The operator domains of `onnx.defs`; the default one is the empty string."""
-    return frozenset(schema.domain for schema in defs.get_all_schemas())
+    """The operator domains with a schema; the default one is the empty string."""
+    return frozenset(schema.domain for schema in (*defs.get_all_schemas(), *_contrib_schemas().values()))
 
 
 @cache
@@ -264,7 +303,7 @@ def node_class(domain: str, op_type: str) -> type[NodeOp]:
 @cache
 def _schemas_by_name() -> Mapping[tuple[str, str], Sequence[defs.OpSchema]]:
     found: dict[tuple[str, str], list[defs.OpSchema]] = {}
-    for schema in defs.get_all_schemas_with_history():
+    for schema in (*defs.get_all_schemas_with_history(), *_contrib_schemas().values()):
         found.setdefault((schema.domain, schema.name), []).append(schema)
     return found
 
@@ -327,7 +366,7 @@ def plain_default(declared: defs.OpSchema.Attribute) -> Any:
 
 
 class OnnxDialect(Dialect):
-    """Ops for every operator that any version of `onnx.defs` knows."""
+    """Ops for every operator that any version of `onnx.defs`, or ONNX Runtime, knows."""
 
     @property
     def operations(self) -> Iterator[type[Operation]]:

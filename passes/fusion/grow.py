@@ -10,6 +10,7 @@ from tstorch.dialects.flow import KernelKind
 from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp, IndexMapOp
 from tstorch.dialects.prim.indexing import GatherOp
 from tstorch.dialects.prim.shape import ConcatenateOp
+from tstorch.dialects.prim.weight import WeightOp
 from tstorch.locations import fused_location, location_ids
 from tstorch.passes.fusion.kernel_form import TWO_ANCHORS, KernelForm, Refusal, anchor_kind, kernel_form, shape_of
 from tstorch.passes.fusion.partition import Group, Partition
@@ -22,6 +23,9 @@ MAX_RECOMPUTED = 16
 """Elementwise ops that may run once per copy of a value that is broadcast, rather than in a kernel of their own."""
 MAX_ADDRESS = 4
 """Elementwise ops that may run once per element that is looked up."""
+
+MAX_DECODE = 16
+"""Elementwise ops that may run once per weight that a tile reads, to decode it."""
 
 _PER_TILE = (KernelKind.CONTRACTION, KernelKind.WINDOW, KernelKind.INDEXED, KernelKind.SORT)
 
@@ -106,7 +110,7 @@ class Grower:
 
     def _prologue_loss(self, producer: Group, consumer: Group) -> Refusal | None:
         """A map ahead of a contraction or window runs once per tile that loads its result."""
-        if self._behind_anchor(producer, consumer) or self._is_address(producer, consumer):
+        if self._behind_anchor(producer, consumer) or self._is_address(producer, consumer) or self._unpacks(producer):
             return None
         partition = self.partition
         made = sum(_bytes(value) for value in partition.results(producer.ops))
@@ -125,6 +129,14 @@ class Grower:
         read = {root for op in gathers for root in self.partition.roots(op.indices)}
         steps = sum(isinstance(op, ElementwiseOp) for op in producer.ops)
         return not producer.anchored and steps <= MAX_ADDRESS and read >= set(self.partition.results(producer.ops))
+
+    def _unpacks(self, producer: Group) -> bool:
+        """Whether the producer only decodes weights of few bits: unpacked they would be read from memory many times."""
+        weights = [value for value in self.partition.operands(producer.ops) if isinstance(value.owner, WeightOp)]
+        alone = len(weights) == len(self.partition.operands(producer.ops))
+        made, read = (sum(map(_bytes, values)) for values in (self.partition.results(producer.ops), weights))
+        steps = sum(isinstance(op, ElementwiseOp) for op in producer.ops)
+        return alone and not producer.anchored and steps <= MAX_DECODE and made > read
 
     def _recompute_loss(self, producer: Group, consumer: Group, kept: list[SSAValue]) -> Refusal | None:
         """A map whose result is read by several elements of the consumer is computed for each of them."""

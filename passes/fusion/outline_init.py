@@ -11,7 +11,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp, GeneratorOp, IndexMapOp, PrimOp
-from tstorch.dialects.prim.elementwise import ConvertOp
+from tstorch.dialects.prim.elementwise import ConvertOp, DecodeOp
 from tstorch.dialects.prim.shape import ConcatenateOp, TransposeOp
 from tstorch.dialects.prim.types import tensor, ui32
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
@@ -22,17 +22,19 @@ from tstorch.passes.base import TSTorchPass
 
 CHEAP = 4096
 """Elements of what is computed again for each derived value that needs it."""
+MOST_GROWTH = 4
+"""Bytes become floats at load; what is packed more tightly is unpacked where it is read."""
 
 
 @dataclass(frozen=True)
 class OutlineInitPass(TSTorchPass):
     """Moves what depends on weights alone into @init, which entry "init" runs at load; @main reads the results.
 
-    A batch norm that is folded into weights costs nothing per run then. Broadcasts, slices and reshapes of a weight
-    and conversions to a wider type stay where they are: they cost nothing in the kernel that reads through them, and
-    would only take memory. A
-    transpose that feeds a contraction is moved: in order, the weight is read faster. What two values need and is small,
-    as a batch norm's scale, is computed for each, so that each is one kernel. Leaves trainable weights alone.
+    A batch norm that is folded into weights costs nothing per run then. Broadcasts, slices and reshapes of a weight and
+    conversions to a wider type stay where they are: they cost nothing in the kernel that reads through them, and would
+    only take memory; so would weights of four bits and less, once unpacked. A transpose that feeds a contraction is
+    moved: in order, the weight is read faster. What two values need and is small, as a batch norm's scale, is computed
+    for each, so that each is one kernel. Leaves trainable weights alone.
 
         // before
         func.func @main(%x: tensor<4xf32>) -> (tensor<4xf32>) {
@@ -84,7 +86,8 @@ def _worth_deriving(func: FuncOp) -> Iterator[SSAValue]:
             fixed.update(dict.fromkeys(op.results, weights))
         else:
             sources = [_behind_reads(value, op) for value in op.operands if fixed.get(value)]
-            found.update((value, None) for value in sources if not isinstance(value.owner, WeightOp | DerivedOp))
+            worth = [value for value in sources if not isinstance(value.owner, WeightOp | DerivedOp)]
+            found.update((value, None) for value in worth if not _is_unpacked(value))
     order = {op: position for position, op in enumerate(func.body.block.ops)}
     yield from sorted(found, key=lambda value: order[_owner(value)])
 
@@ -102,10 +105,17 @@ def _behind_reads(value: SSAValue, user: Operation) -> SSAValue:
     owner = value.owner
     packs = isinstance(owner, TransposeOp) and isinstance(user, ContractionOp)
     moves = isinstance(owner, IndexMapOp) and not isinstance(owner, ConcatenateOp) and not packs
-    widens = isinstance(owner, ConvertOp) and _bytes(owner.operand) < _bytes(owner.result)
+    widens = isinstance(owner, ConvertOp | DecodeOp) and _bytes(owner.operand) < _bytes(owner.result)
     if isinstance(owner, Operation) and (moves or widens):
         return _behind_reads(owner.operands[0], owner)
     return value
+
+
+def _is_unpacked(value: SSAValue) -> bool:
+    """Whether a value takes far more memory than the weights of few bits that it is decoded from."""
+    weights = [op.result for op in _needed([value]) if isinstance(op, WeightOp)]
+    packed = any(_bytes(weight) <= _size(weight.owner) for weight in weights)
+    return packed and _bytes(value) > MOST_GROWTH * sum(map(_bytes, weights))
 
 
 def _empty_init(module: ModuleOp) -> FuncOp:

@@ -8,6 +8,11 @@ from types import MappingProxyType
 from tstorch.passes.convert.onnx import (
     activation,
     constant,
+    contrib_attention,
+    contrib_fused,
+    contrib_normalization,
+    contrib_packed,
+    contrib_quantized,
     control,
     convolution,
     elementwise,
@@ -37,6 +42,7 @@ FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
     sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling,
     regions, control, folding, recurrent, text, spectra,
+    contrib_fused, contrib_normalization, contrib_attention, contrib_packed, contrib_quantized,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]

@@ -144,3 +144,24 @@ func.func @converted(%x: tensor<4xf32>, %y: tensor<4xf16>) -> (tensor<4xf32>, te
   %s = prim.mul %y, %narrow : tensor<4xf16> loc("/mul")
   func.return %r, %s : tensor<4xf32>, tensor<4xf16>
 }
+
+// -----
+
+// Tests that weights of four bits stay packed: unpacked at load they would take eight times the memory.
+// CHECK-NOT:   @init
+// CHECK-LABEL: func.func @packed
+// CHECK:       prim.shift_right
+func.func @packed(%x: tensor<1x16xf32>) -> tensor<1x4xf32> {
+  %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<4x8xui8>
+  %u = prim.convert %w to ui32 : tensor<4x8xui8> -> tensor<4x8xui32> loc("/mm")
+  %b = prim.broadcast_in_dim %u, shape = [4, 8, 2], dimensions = [0, 1] : tensor<4x8xui32> -> tensor<4x8x2xui32> loc("/mm")
+  %i = prim.iota dimension = 2 : tensor<4x8x2xui32> loc("/mm")
+  %c = prim.constant dense<4> : tensor<ui32> loc("/mm")
+  %four = prim.broadcast_in_dim %c, shape = [4, 8, 2], dimensions = [] : tensor<ui32> -> tensor<4x8x2xui32> loc("/mm")
+  %s = prim.mul %i, %four : tensor<4x8x2xui32> loc("/mm")
+  %h = prim.shift_right %b, %s : tensor<4x8x2xui32> loc("/mm")
+  %f = prim.convert %h to f32 : tensor<4x8x2xui32> -> tensor<4x8x2xf32> loc("/mm")
+  %m = prim.reshape %f, shape = [4, 16] : tensor<4x8x2xf32> -> tensor<4x16xf32> loc("/mm")
+  %r = prim.dot_general %x, %m, batch = [] x [], contract = [1] x [1] : tensor<1x16xf32>, tensor<4x16xf32> -> tensor<1x4xf32> loc("/mm")
+  func.return %r : tensor<1x4xf32>
+}
