@@ -40,9 +40,9 @@ from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling,
-    regions, control, folding, recurrent, text, spectra,
-    contrib_fused, contrib_normalization, contrib_attention, contrib_packed, contrib_quantized,
+    sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling, regions, control,
+    folding, recurrent, text, spectra, contrib_fused, contrib_normalization, contrib_attention, contrib_packed,
+    contrib_quantized,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]

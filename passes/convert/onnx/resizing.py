@@ -1,21 +1,27 @@
-"""Resampling along axes: each axis is a product with a matrix of weights, or a choice of positions."""
+"""Resampling along axes: each element is chosen, or weighed with its neighbours, one axis after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import floor
 
 import numpy as np
+from xdsl.dialects.builtin import f32
 from xdsl.utils.exceptions import VerifyException
 
-from tstorch.dialects.prim.generator import MAX_CONSTANT
-from tstorch.passes.convert.onnx.linear import dot
+from tstorch.dialects.prim.elementwise import AbsOp, AndOp
+from tstorch.passes.convert.onnx.image import counted
+from tstorch.passes.convert.onnx.indexing import looked_up
 from tstorch.passes.convert.onnx.node import Node, normalized_axes, onnx_op, rules_of
-from tstorch.passes.convert.onnx.value import Value
+from tstorch.passes.convert.onnx.tables import Ramp, table
+from tstorch.passes.convert.onnx.value import Emitter, Value
 
-_TAPS = {"nearest": 2, "linear": 2, "cubic": 4}
-"""How many neighbours a mode weighs."""
+_REACH = {"nearest": 0, "linear": 1, "cubic": 2}
+"""How far the neighbours lie that a mode weighs."""
+MOST_TERMS = 4
+"""So many neighbours are added one by one."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ def upsample(node: Node) -> Value:
 
 def _upsampled(node: Node) -> Value:
     value, scales = node.input(0), node.setting("scales", 1)
-    axes = [Axis(size, floor(size * scale), scale, (0, 1)) for size, scale in zip(value.shape, scales, strict=True)]
+    axes = [Axis(size, _scaled(size, scale), scale, (0, 1)) for size, scale in zip(value.shape, scales, strict=True)]
     return _resampled(value, axes, _Sampler(_mode(node), "asymmetric", "floor"))
 
 
@@ -65,8 +71,8 @@ def resize(node: Node) -> Value:
 def _mode(node: Node) -> str:
     """Up to opset 8 "bilinear" is a name for linear."""
     mode = {"bilinear": "linear"}.get(node.attribute("mode"), node.attribute("mode"))
-    if mode not in _TAPS:
-        raise VerifyException(f"mode is {mode}; expected one of {', '.join(_TAPS)}")
+    if mode not in _REACH:
+        raise VerifyException(f"mode is {mode}; expected one of {', '.join(_REACH)}")
     return mode
 
 
@@ -82,13 +88,18 @@ def _axes(node: Node, value: Value) -> list[Axis]:
         targets, factors = _by_sizes(sizes.tolist(), extents, node.attribute("keep_aspect_ratio_policy") or "stretch")
     elif scales is not None and scales.size:
         factors = scales.astype(np.float64).tolist()
-        targets = [floor(size * factor) for size, factor in zip(extents, factors, strict=True)]
+        targets = [_scaled(size, factor) for size, factor in zip(extents, factors, strict=True)]
     else:
         raise VerifyException("neither scales nor sizes are given")
     axes = [Axis(size, size, 1.0, (0, 1)) for size in value.shape]
     for at, place in enumerate(places):
         axes[place] = Axis(extents[at], targets[at], factors[at], (float(roi[at]), float(roi[at + len(places)])))
     return axes
+
+
+def _scaled(size: int, factor: float) -> int:
+    """As ONNX's own shape inference: in f32, where 20 * 3.3 is 66."""
+    return floor(np.float32(size) * np.float32(factor))
 
 
 def _by_sizes(sizes: Sequence[int], extents: Sequence[int], policy: str) -> tuple[list[int], list[float]]:
@@ -115,114 +126,149 @@ class _Sampler:
     antialias: bool = False
     beyond: float = 0.0
 
-    def matrix(self, axis: Axis) -> np.ndarray:
-        """The weight of each element of the axis in each of the result, (target, size)."""
-        weights = np.zeros((axis.target, axis.size))
-        for row in range(axis.target):
-            position = self._position(axis, row)
-            below = floor(position)
-            ratio = position - below
-            if ratio == 0:  # the neighbours lie in front of a position, and on it
-                below, ratio = below - 1, 1.0
-            offsets, factors = self._neighbours(ratio, axis.scale)
-            places = below + offsets
-            if self.excludes_outside:
-                factors = np.where((places >= 0) & (places < axis.size), factors, 0)
-                factors = factors / factors.sum()
-            np.add.at(weights[row], places.clip(0, axis.size - 1), factors)
-        return weights
+    def positions(self, axis: Axis) -> np.ndarray:
+        """Where each element of the result lies in the axis, (target,): in f32, as every runtime computes it.
+
+        3 / 0.6 is 5 there, and less in f64, where the scale's own rounding shows.
+        """
+        row, scale, half = np.arange(axis.target, dtype=np.float32), np.float32(axis.scale), np.float32(0.5)
+        length, last = np.float32(axis.scale * axis.size), np.float32(axis.size - 1)
+        match self.transformation:
+            case "half_pixel":
+                return (row + half) / scale - half
+            case "pytorch_half_pixel":
+                return (row + half) / scale - half if axis.target > 1 else row
+            case "half_pixel_symmetric":
+                centre = np.float32(axis.size / 2) * (1 - np.float32(axis.target) / length)
+                return centre + (row + half) / scale - half
+            case "asymmetric":
+                return row / scale
+            case "align_corners":
+                return row * last / (length - 1) if length != 1 else row * 0
+            case "tf_crop_and_resize":
+                step = row / (length - 1) if length != 1 else row + half
+                start, end = (np.float32(place) for place in axis.roi)
+                return (start + (end - start) * step) * last
+        raise VerifyException(f"coordinate_transformation_mode is {self.transformation}")
 
     def outside(self, axis: Axis) -> np.ndarray:
         """Which elements of the result lie outside and become `beyond`."""
-        positions = np.array([self._position(axis, row) for row in range(axis.target)])
+        positions = self.positions(axis)
         return ((positions < 0) | (positions > axis.size - 1)) & (self.transformation == "tf_crop_and_resize")
 
-    def _position(self, axis: Axis, row: int) -> float:
-        """Where an element of the result lies in the axis."""
-        length, (start, end) = axis.scale * axis.size, axis.roi
-        match self.transformation:
-            case "half_pixel":
-                return (row + 0.5) / axis.scale - 0.5
-            case "pytorch_half_pixel":
-                return (row + 0.5) / axis.scale - 0.5 if length != 1 else -0.5
-            case "half_pixel_symmetric":
-                return axis.size / 2 * (1 - axis.target / length) + (row + 0.5) / axis.scale - 0.5
-            case "asymmetric":
-                return row / axis.scale
-            case "align_corners":
-                return row * (axis.size - 1) / (length - 1) if length != 1 else 0.0
-            case "tf_crop_and_resize":
-                step = row / (length - 1) if length != 1 else 0.5
-                return (start + (end - start) * step) * (axis.size - 1)
-        raise VerifyException(f"coordinate_transformation_mode is {self.transformation}")
-
-    def _neighbours(self, ratio: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """Neighbours, counted from the one below the position, and their weights."""
-        if self.mode == "nearest":
-            return np.arange(2), np.eye(2)[self._nearer(ratio)]
-        stretch = min(scale, 1.0) if self.antialias else 1.0
-        reach = _TAPS[self.mode] / 2
-        offsets = np.arange(floor(-reach / stretch) + 1, 2 - (floor(-reach / stretch) + 1))
-        weights = self._kernel(np.abs(offsets - ratio) * stretch)
-        return offsets, weights / weights.sum() if self.antialias else weights
-
-    def _nearer(self, ratio: float) -> int:
-        if ratio == 1:
-            return 1
+    def chosen(self, axis: Axis) -> np.ndarray:
+        """The nearest element of each of the result."""
+        positions = self.positions(axis)
+        below = np.floor(positions)
+        ratio = positions - below
         match self.nearest:
             case "round_prefer_floor":
-                return int(ratio > 0.5)
+                found = below + (ratio > 0.5)
             case "round_prefer_ceil":
-                return int(ratio >= 0.5)
-            case "floor" | "ceil":
-                return int(self.nearest == "ceil")
-        raise VerifyException(f"nearest_mode is {self.nearest}")
+                found = below + (ratio >= 0.5)
+            case "floor":
+                found = below
+            case "ceil":
+                found = np.ceil(positions)
+            case _:
+                raise VerifyException(f"nearest_mode is {self.nearest}")
+        return found.clip(0, axis.size - 1).astype(np.int32)
 
-    def _kernel(self, distance: np.ndarray) -> np.ndarray:
+    def weighed(self, emit: Emitter, axis: Axis) -> tuple[Value, Value]:
+        """Which elements each of the result weighs (i32), and how much (f32); both (target, neighbours)."""
+        stretch = min(axis.scale, 1.0) if self.antialias else 1.0
+        below, ratio = _split(emit, self.positions(axis), axis.size)
+        first = floor(-_REACH[self.mode] / stretch) + 1
+        shape = [axis.target, 2 - 2 * first]
+        offset = counted(emit, shape, 1) + first
+        place = offset + below.along(0, shape)
+        weight = self._kernel((offset.convert(f32) - ratio.along(0, shape)).apply(AbsOp) * stretch)
+        if self.excludes_outside:
+            inside = place.compare("ge", 0).apply(AndOp, place.compare("lt", axis.size))
+            weight = inside.where(weight, weight.full(0))
+        if self.excludes_outside or self.antialias:
+            weight = weight / weight.reduce("add", [1], keep=True)
+        return place.maximum(0).minimum(axis.size - 1), weight
+
+    def _kernel(self, distance: Value) -> Value:
         if self.mode == "linear":
-            return np.clip(1 - distance, 0, 1)
-        a, far = self.cubic, np.clip(distance, 1, 2)
-        near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
-        return np.where(distance <= 1, near, ((a * far - 5 * a) * far + 8 * a) * far - 4 * a)
+            return (1 - distance).maximum(0)
+        a, far = self.cubic, distance.minimum(2)
+        near = (distance * (a + 2) - (a + 3)) * distance * distance + 1
+        return distance.compare("le", 1).where(near, ((far * a - 5 * a) * far + 8 * a) * far - 4 * a)
+
+
+def _split(emit: Emitter, positions: np.ndarray, size: int) -> tuple[Value, Value]:
+    """The whole numbers below positions (i32), and what is left (f32): both within the rounding of f32."""
+    wide = positions.astype(np.float64)
+    near = 4 * np.finfo(np.float32).eps * (np.abs(wide).max(initial=0) + size)
+    if (ramp := Ramp.between(wide - near, wide + near, _slope(wide))) is not None:
+        return ramp.parts(emit, len(positions))
+    below = np.floor(wide)
+    return table(emit, below.astype(np.int32)), table(emit, (wide - below).astype(np.float32))
+
+
+def _slope(positions: np.ndarray) -> float:
+    return float(positions[-1].astype(np.float64) - positions[0]) / max(len(positions) - 1, 1)
+
+
+def _places(emit: Emitter, places: np.ndarray, size: int, slope: float) -> Value:
+    """Known places of about that slope, as a vector; those at the ends may stand for what lies beyond."""
+    low = np.where(places == 0, -size, places).astype(np.float64)
+    high = np.where(places == size - 1, 2 * size, places + 1).astype(np.float64)
+    if (ramp := Ramp.between(low, high, slope)) is None:
+        return table(emit, places)
+    whole, _ = ramp.parts(emit, len(places))
+    return whole.maximum(0).minimum(size - 1)
 
 
 def _resampled(value: Value, axes: Sequence[Axis], sampler: _Sampler) -> Value:
-    result = value
+    """Weighed sums are computed in f32; integers cut off what lies behind the point."""
+    result = value if sampler.mode == "nearest" else value.convert(f32)
     for at, axis in enumerate(axes):
         if axis.size != axis.target or axis.scale != 1 or axis.roi != (0, 1):
             result = _along(result, at, axis, sampler)
-    return result
+    return result.convert(value.element)
 
 
 def _along(value: Value, at: int, axis: Axis, sampler: _Sampler) -> Value:
     """One axis resampled."""
-    weights, outside = sampler.matrix(axis), sampler.outside(axis)
-    chosen = weights.argmax(axis=1)
     if sampler.mode == "nearest":
-        result = _chosen(value, at, chosen)
-    elif weights.size > MAX_CONSTANT:
-        raise VerifyException(
-            f"mode {sampler.mode} from {axis.size} to {axis.target} elements along axis {at}; "
-            f"up to {MAX_CONSTANT} weights have a form here, or mode nearest"
-        )
+        result = _chosen(value, at, sampler.chosen(axis), _slope(sampler.positions(axis)))
     else:
-        matrix = value.emit.constant(weights.astype(value.dtype))
-        spread = dot(value, matrix, contract=(at, 1))
-        result = spread.transpose([*range(at), value.rank - 1, *range(at, value.rank - 1)])
+        result = _summed(value, at, *sampler.weighed(value.emit, axis))
+    outside = sampler.outside(axis)
     if not outside.any():
         return result
-    return value.emit.constant(outside).along(at, result.shape).where(result.full(sampler.beyond), result)
+    mask = table(value.emit, outside.astype(np.int32)).compare("ne", 0)
+    return mask.along(at, result.shape).where(result.full(sampler.beyond), result)
 
 
-def _chosen(value: Value, at: int, places: np.ndarray) -> Value:
-    """The elements at ascending places: cut out where each stands once, repeated where all stand equally often."""
+def _summed(value: Value, at: int, places: Value, weights: Value) -> Value:
+    """The elements at the places times their weights, added up: few at once, more of them as a sum along an axis."""
+    target, count = places.shape
+    if count > MOST_TERMS:
+        found = looked_up(value, places, at)
+        spread = weights.reshape([target, count, *[1] * (value.rank - 1 - at)])
+        return (found * spread).reduce("add", [at + 1])
+    terms = []
+    for neighbour in range(count):
+        found = looked_up(value, places.take(1, neighbour, neighbour + 1).reshape([target]), at)
+        terms.append(found * weights.take(1, neighbour, neighbour + 1).reshape([target]).along(at, found.shape))
+    return reduce(Value.__add__, terms)
+
+
+def _chosen(value: Value, at: int, places: np.ndarray, slope: float) -> Value:
+    """The elements at ascending places: repeated where all stand equally often, else looked up."""
     size, count = value.shape[at], len(places)
     if count % size == 0 and (places == np.arange(count) // (count // size)).all():
         apart = [*value.shape[: at + 1], 1, *value.shape[at + 1 :]]
         repeated = [*value.shape[: at + 1], count // size, *value.shape[at + 1 :]]
         return value.reshape(apart).broadcast_to(repeated).reshape([*value.shape[:at], count, *value.shape[at + 1 :]])
-    first, *others = [value.take(at, int(place), int(place) + 1) for place in places]
-    return first.concatenate(others, at)
+    steps = np.diff(places)
+    if count and (steps == steps[:1]).all() and steps[:1].all():
+        return value.take(at, int(places[0]), int(places[-1]) + 1, int(steps[0]) if count > 1 else 1)
+    return looked_up(value, _places(value.emit, places, size, slope), at)
 
 
 RULES = rules_of(globals())
