@@ -13,6 +13,7 @@ from tstorch.dialects.prim.generator import ConstantOp, IotaOp
 from tstorch.dialects.prim.indexing import GatherOp, ScatterKindAttr, ScatterOp
 from tstorch.dialects.prim.kinds import ReduceKindAttr
 from tstorch.dialects.prim.reduction import ArgReduceOp, ReduceOp, ReduceWindowOp
+from tstorch.dialects.prim.scan import ScanOp
 from tstorch.dialects.prim.shape import (
     BroadcastInDimOp,
     ConcatenateOp,
@@ -46,7 +47,7 @@ Prim = Dialect(
         *(SortOp, NonMaxSuppressionOp, CumulativeOp),
         *(ConstantOp, IotaOp),
         *(WeightOp, DerivedOp),
-        *(CompositeOp, YieldOp),
+        *(CompositeOp, ScanOp, YieldOp),
     ],
     [DirectionAttr, ReduceKindAttr, RoundingAttr, ScatterKindAttr, ValuesAttr],
     [MaterializeConstant()],

@@ -11,6 +11,7 @@ from tstorch.dialects import flow, loop
 from tstorch.dialects.prim.base import ContractionOp, OrderingOp, PrimOp, ReductionOp, RunningOp, WindowOp
 from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.indexing import ScatterOp
+from tstorch.dialects.prim.scan import ScanOp
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.kernel_to_loop.accumulate import convert_accumulate
@@ -19,6 +20,7 @@ from tstorch.passes.convert.kernel_to_loop.map import convert_map
 from tstorch.passes.convert.kernel_to_loop.order import convert_order
 from tstorch.passes.convert.kernel_to_loop.rows import convert_rows
 from tstorch.passes.convert.kernel_to_loop.running import convert_running
+from tstorch.passes.convert.kernel_to_loop.scan import convert_scan
 
 ANCHORS = (ContractionOp, WindowOp, ReductionOp, OrderingOp, RunningOp, ScatterOp)
 """Ops that need loops of their own."""
@@ -79,6 +81,8 @@ def _nest(kernel: flow.KernelOp, schedule: flow.ScheduleAttr, anchors: Sequence[
     kind = schedule.kernel_kind
     if kind is flow.KernelKind.ROW_REDUCTION:
         return convert_rows(kernel, schedule)
+    if scan := next((op for op in kernel.ops if isinstance(op, ScanOp)), None):
+        return convert_scan(kernel, schedule, scan)
     if not anchors:
         return convert_map(kernel, schedule)
     if len(anchors) > 1:

@@ -7,6 +7,7 @@ A kernel has one set of anchors, which gives it its kind and its iteration space
     one contraction, window or indexed   that kind      the anchor's result
     gathers of one shape                 indexed        their results
     one sort                             sort           alone
+    one scan                             scan           alone
     one running sum                      scan           its result
 
 Ahead of the anchors anything goes that can be computed at any index: elementwise ops, index maps, generators. Behind
@@ -34,6 +35,7 @@ from tstorch.dialects.prim.base import (
 )
 from tstorch.dialects.prim.indexing import GatherOp
 from tstorch.dialects.prim.operands import shape_of
+from tstorch.dialects.prim.scan import ScanOp
 from tstorch.dialects.prim.types import integer, ints
 
 Space = tuple[Index, ...]
@@ -43,6 +45,7 @@ _KINDS: Sequence[tuple[type[Operation], KernelKind]] = (
     (WindowOp, KernelKind.WINDOW),
     (IndexedOp, KernelKind.INDEXED),
     (OrderingOp, KernelKind.SORT),
+    (ScanOp, KernelKind.SCAN),
     (RunningOp, KernelKind.SCAN),
     (ReductionOp, KernelKind.ROW_REDUCTION),
 )
@@ -120,6 +123,8 @@ def _anchored_form(
             return Refusal(TWO_ANCHORS, f"{op.name} looks up what another look-up finds")
         if kind is KernelKind.SORT:
             return Refusal(OTHER_SPACE, f"{op.name} would run once per element of a sort, which orders whole rows")
+        if kind is KernelKind.SCAN:
+            return Refusal(OTHER_SPACE, f"{op.name} needs what a scan gives after all of its steps")
         found = _moved(op, behind, space)
         if isinstance(found, Refusal):
             return found

@@ -12,6 +12,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp, GeneratorOp, IndexMapOp, PrimOp
 from tstorch.dialects.prim.elementwise import ConvertOp, DecodeOp
+from tstorch.dialects.prim.scan import ScanOp
 from tstorch.dialects.prim.shape import ConcatenateOp, TransposeOp
 from tstorch.dialects.prim.types import tensor, ui32
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
@@ -103,7 +104,7 @@ def _is_fixed(op: Operation, fixed: dict[SSAValue, bool]) -> bool:
 def _behind_reads(value: SSAValue, user: Operation) -> SSAValue:
     """What an index map, or a conversion to a wider type, reads: both cost nothing where they are."""
     owner = value.owner
-    packs = isinstance(owner, TransposeOp) and isinstance(user, ContractionOp)
+    packs = isinstance(owner, TransposeOp) and isinstance(user, ContractionOp | ScanOp)
     moves = isinstance(owner, IndexMapOp) and not isinstance(owner, ConcatenateOp) and not packs
     widens = isinstance(owner, ConvertOp | DecodeOp) and _bytes(owner.operand) < _bytes(owner.result)
     if isinstance(owner, Operation) and (moves or widens):

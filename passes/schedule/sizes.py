@@ -12,9 +12,11 @@ from tstorch.dialects.loop import packed_per_word
 from tstorch.dialects.prim.base import ContractionOp, OrderingOp
 from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.reduction import ReduceOp
+from tstorch.dialects.prim.scan import ScanOp
 from tstorch.passes.convert.kernel_to_loop.contraction import Sides
 from tstorch.passes.convert.kernel_to_loop.order import order_schedule
 from tstorch.passes.convert.kernel_to_loop.running import running_schedule
+from tstorch.passes.convert.kernel_to_loop.scan import scan_threads
 from tstorch.passes.fusion.kernel_form import KernelForm, reduced_dimensions, shape_of
 from tstorch.target import DeviceClass, Target
 
@@ -52,6 +54,9 @@ def schedule_of(kernel: KernelOp, form: KernelForm, target: Target) -> ScheduleA
         return order_schedule(anchor, sizes.threads)
     if isinstance(anchor, CumulativeOp):
         return running_schedule(anchor, sizes.threads)
+    if isinstance(anchor, ScanOp):
+        threads = scan_threads(anchor, target.limits.max_compute_invocations_per_workgroup)
+        return ScheduleAttr.of(KernelKind.SCAN, workgroup=(threads, 1, 1))
     return _elements(kernel, form.kind, sizes)
 
 

@@ -126,3 +126,27 @@ flow.kernel @boxes(%b: tensor<2x40x4xf32>, %p: tensor<2x1x40xui32>, %t: tensor<f
   %c = prim.non_max_suppression %b, %p, %t, most = 3 : tensor<2x40x4xf32>, tensor<2x1x40xui32>, tensor<f32> -> tensor<2x1x3xi32> loc("0")
   flow.yield %c : tensor<2x1x3xi32>
 }
+
+// Tests that a scan keeps its state in workgroup memory, reads it in all sums of a step, and renews it between barriers.
+// CHECK-LABEL: loop.kernel @scan
+// CHECK:       loop.parallel %[[N:.*]] = wg.x, %[[T:.*]] = lid.x
+// CHECK:       %[[STATE:.*]] = loop.alloc workgroup : memref<4xf32>
+// CHECK:       loop.barrier
+// CHECK:       loop.for %[[STEP:.*]] < 9
+// CHECK:       loop.for %[[K:.*]] < 4
+// CHECK:       loop.load %[[STATE]][%[[K]]]
+// CHECK:       loop.load %{{.*}}[%[[STEP]] * -1 + 8, %[[N]], %[[T]]]
+// CHECK:       loop.store %{{.*}}, %{{.*}}[%[[STEP]] * -1 + 8, %[[N]], %[[T]]] : f32, memref<9x3x4xf32>
+// CHECK:       loop.barrier
+// CHECK:       loop.store %{{.*}}, %[[STATE]][%[[T]]]
+// CHECK:       loop.barrier
+flow.kernel @scan(%h: tensor<3x4xf32>, %x: tensor<9x3x4xf32>, %w: tensor<4x4xf32>) -> (tensor<9x3x4xf32>) attributes {
+    schedule = #flow.schedule<scan, {workgroup = array<i64: 4, 1, 1>}>} {
+  %last, %all = prim.scan(%h, %x, %w) states = 1, sequences = 1 backwards batched {
+  ^bb0(%state: tensor<3x4xf32>, %element: tensor<3x4xf32>, %weights: tensor<4x4xf32>):
+    %p = prim.dot_general %state, %weights, batch = [] x [], contract = [1] x [0] : tensor<3x4xf32>, tensor<4x4xf32> -> tensor<3x4xf32> loc("0")
+    %s = prim.add %p, %element : tensor<3x4xf32> loc("0")
+    prim.yield %s, %s : tensor<3x4xf32>, tensor<3x4xf32>
+  } : (tensor<3x4xf32>, tensor<9x3x4xf32>, tensor<4x4xf32>) -> (tensor<3x4xf32>, tensor<9x3x4xf32>) loc("0")
+  flow.yield %all : tensor<9x3x4xf32>
+}

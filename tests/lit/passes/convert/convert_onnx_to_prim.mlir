@@ -81,13 +81,13 @@ builtin.module attributes {onnx.opset = {ai.onnx = 20 : i64}} {
 
 // Tests that all unsupported operators are listed at once.
 // CHECK: 2 operators of the model cannot be compiled:
-// CHECK-NEXT: NonZero (opset 20): 2 nodes: 'a', 'b'
-// CHECK-NEXT: Unique (opset 20): 1 node: 'c'
+// CHECK-NEXT: RandomNormalLike (opset 20): 2 nodes: 'a', 'b'
+// CHECK-NEXT: RandomUniformLike (opset 20): 1 node: 'c'
 builtin.module attributes {onnx.opset = {ai.onnx = 20 : i64}} {
   func.func @unsupported(%x: tensor<4xf32>) -> !onnx.any {
-    %a = onnx.NonZero(%x) : (tensor<4xf32>) -> !onnx.any loc("a")
-    %c = onnx.Unique(%x) : (tensor<4xf32>) -> !onnx.any loc("c")
-    %b = onnx.NonZero(%x) : (tensor<4xf32>) -> !onnx.any loc("b")
+    %a = onnx.RandomNormalLike(%x) : (tensor<4xf32>) -> !onnx.any loc("a")
+    %c = onnx.RandomUniformLike(%x) : (tensor<4xf32>) -> !onnx.any loc("c")
+    %b = onnx.RandomNormalLike(%x) : (tensor<4xf32>) -> !onnx.any loc("b")
     func.return %b : !onnx.any
   }
 }
@@ -122,5 +122,58 @@ builtin.module attributes {onnx.opset = {ai.onnx = 20 : i64}} {
   func.func @mixed(%x: tensor<4xf32>, %y: tensor<4xi32>) -> !onnx.any {
     %z = onnx.Add(%x, %y) : (tensor<4xf32>, tensor<4xi32>) -> !onnx.any loc("mixed")
     func.return %z : !onnx.any
+  }
+}
+
+// -----
+
+// Tests that a branch whose condition is known stands in the place of its node, and that the other may hold anything.
+// CHECK-LABEL: func.func @taken
+// CHECK-NEXT:  %[[Y:.*]] = prim.exp %x : tensor<4xf32> loc("choose/then_branch/a")
+// CHECK-NEXT:  func.return %[[Y]]
+builtin.module attributes {onnx.opset = {ai.onnx = 20 : i64}} {
+  func.func @taken(%x: tensor<4xf32>) -> !onnx.any {
+    %true = onnx.initializer "true" dense<true> : tensor<i1>
+    %y = onnx.If(%true) else_branch {
+      %b = onnx.RandomNormalLike(%x) : (tensor<4xf32>) -> !onnx.any loc("choose/else_branch/b")
+      onnx.yield %b : !onnx.any
+    } then_branch {
+      %a = onnx.Exp(%x) : (tensor<4xf32>) -> !onnx.any loc("choose/then_branch/a")
+      onnx.yield %a : !onnx.any
+    } : (tensor<i1>) -> !onnx.any loc("choose")
+    func.return %y : !onnx.any
+  }
+}
+
+// -----
+
+// Tests that a loop of known length is a copy of its body for each iteration, all under the names of the body's nodes.
+// CHECK-LABEL: func.func @twice
+// CHECK-NEXT:  %[[A:.*]] = prim.exp %x : tensor<4xf32> loc("again/body/e")
+// CHECK-NEXT:  %[[B:.*]] = prim.exp %[[A]] : tensor<4xf32> loc("again/body/e")
+// CHECK-NEXT:  func.return %[[B]]
+builtin.module attributes {onnx.opset = {ai.onnx = 20 : i64}} {
+  func.func @twice(%x: tensor<4xf32>) -> !onnx.any {
+    %two = onnx.initializer "two" dense<2> : tensor<i64>
+    %y = onnx.Loop(%two, _, %x) body {
+    ^bb0(%step: tensor<i64>, %going: tensor<i1>, %state: !onnx.any):
+      %e = onnx.Exp(%state) : (!onnx.any) -> !onnx.any loc("again/body/e")
+      onnx.yield %going, %e : tensor<i1>, !onnx.any
+    } : (tensor<i64>, tensor<4xf32>) -> !onnx.any loc("again")
+    func.return %y : !onnx.any
+  }
+}
+
+// -----
+
+// Tests that a loop whose length depends on data is refused by the node's name.
+// CHECK: onnx 'again' (Loop, opset 20): input 0 decides how often the body runs and depends on data
+builtin.module attributes {onnx.opset = {ai.onnx = 20 : i64}} {
+  func.func @open(%n: tensor<i64>, %x: tensor<4xf32>) -> !onnx.any {
+    %y = onnx.Loop(%n, _, %x) body {
+    ^bb0(%step: tensor<i64>, %going: tensor<i1>, %state: !onnx.any):
+      onnx.yield %going, %state : tensor<i1>, !onnx.any
+    } : (tensor<i64>, tensor<4xf32>) -> !onnx.any loc("again")
+    func.return %y : !onnx.any
   }
 }
