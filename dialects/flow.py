@@ -78,6 +78,7 @@ class KernelKind(StrEnum):
     INDEXED = auto()
     SORT = auto()
     SCAN = auto()
+    RECURRENCE = auto()
 
 
 @irdl_attr_definition

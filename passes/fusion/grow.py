@@ -27,7 +27,7 @@ MAX_ADDRESS = 4
 MAX_DECODE = 16
 """Elementwise ops that may run once per weight that a tile reads, to decode it."""
 
-_PER_TILE = (KernelKind.CONTRACTION, KernelKind.WINDOW, KernelKind.INDEXED, KernelKind.SORT, KernelKind.SCAN)
+_PER_TILE = (KernelKind.CONTRACTION, KernelKind.WINDOW, KernelKind.INDEXED, KernelKind.SORT, KernelKind.RECURRENCE)
 
 
 @dataclass

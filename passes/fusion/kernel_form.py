@@ -7,7 +7,7 @@ A kernel has one set of anchors, which gives it its kind and its iteration space
     one contraction, window or indexed   that kind      the anchor's result
     gathers of one shape                 indexed        their results
     one sort                             sort           alone
-    one scan                             scan           alone
+    one scan                             recurrence     alone
     one running sum                      scan           its result
 
 Ahead of the anchors anything goes that can be computed at any index: elementwise ops, index maps, generators. Behind
@@ -45,7 +45,7 @@ _KINDS: Sequence[tuple[type[Operation], KernelKind]] = (
     (WindowOp, KernelKind.WINDOW),
     (IndexedOp, KernelKind.INDEXED),
     (OrderingOp, KernelKind.SORT),
-    (ScanOp, KernelKind.SCAN),
+    (ScanOp, KernelKind.RECURRENCE),
     (RunningOp, KernelKind.SCAN),
     (ReductionOp, KernelKind.ROW_REDUCTION),
 )
@@ -123,7 +123,7 @@ def _anchored_form(
             return Refusal(TWO_ANCHORS, f"{op.name} looks up what another look-up finds")
         if kind is KernelKind.SORT:
             return Refusal(OTHER_SPACE, f"{op.name} would run once per element of a sort, which orders whole rows")
-        if kind is KernelKind.SCAN:
+        if kind is KernelKind.RECURRENCE:
             return Refusal(OTHER_SPACE, f"{op.name} needs what a scan gives after all of its steps")
         found = _moved(op, behind, space)
         if isinstance(found, Refusal):

@@ -56,7 +56,7 @@ def schedule_of(kernel: KernelOp, form: KernelForm, target: Target) -> ScheduleA
         return running_schedule(anchor, sizes.threads)
     if isinstance(anchor, ScanOp):
         threads = scan_threads(anchor, target.limits.max_compute_invocations_per_workgroup)
-        return ScheduleAttr.of(KernelKind.SCAN, workgroup=(threads, 1, 1))
+        return ScheduleAttr.of(KernelKind.RECURRENCE, workgroup=(threads, 1, 1))
     return _elements(kernel, form.kind, sizes)
 
 

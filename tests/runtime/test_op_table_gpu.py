@@ -84,7 +84,7 @@ def module_of(
     function.update_function_type()
     function.arg_attrs = ArrayAttr([DictionaryAttr({"tst.name": StringAttr(f"x{n}")}) for n in range(len(flat))])
     function.res_attrs = ArrayAttr([DictionaryAttr({"tst.name": StringAttr(f"y{n}")}) for n in range(len(results))])
-    module = ModuleOp([program.EntryOp("run", "main"), function])
+    module = ModuleOp([program.EntryOp("run", [program.RunOp("main")]), function])
     set_level(module, Level.PRIM)
     set_target(module, Target.default())
     return module, {f"x{n}": x for n, x in enumerate(flat)}, expected

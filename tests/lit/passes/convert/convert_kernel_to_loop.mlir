@@ -141,7 +141,7 @@ flow.kernel @boxes(%b: tensor<2x40x4xf32>, %p: tensor<2x1x40xui32>, %t: tensor<f
 // CHECK:       loop.store %{{.*}}, %[[STATE]][%[[T]]]
 // CHECK:       loop.barrier
 flow.kernel @scan(%h: tensor<3x4xf32>, %x: tensor<9x3x4xf32>, %w: tensor<4x4xf32>) -> (tensor<9x3x4xf32>) attributes {
-    schedule = #flow.schedule<scan, {workgroup = array<i64: 4, 1, 1>}>} {
+    schedule = #flow.schedule<recurrence, {workgroup = array<i64: 4, 1, 1>}>} {
   %last, %all = prim.scan(%h, %x, %w) states = 1, sequences = 1 backwards batched {
   ^bb0(%state: tensor<3x4xf32>, %element: tensor<3x4xf32>, %weights: tensor<4x4xf32>):
     %p = prim.dot_general %state, %weights, batch = [] x [], contract = [1] x [0] : tensor<3x4xf32>, tensor<4x4xf32> -> tensor<3x4xf32> loc("0")
