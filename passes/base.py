@@ -27,6 +27,8 @@ class TSTorchPass(ModulePass):
     requires: ClassVar[Level | None] = None
     ensures: ClassVar[Level | None] = None
     patterns: ClassVar[tuple[PatternLike, ...]] = ()
+    settled: ClassVar[tuple[str, ...]] = ()
+    """Kinds of the module's ops (kernels, say) that the pass leaves as they are: they need not be verified again."""
 
     # Positional only, so that a pass may call its module `module`.
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -117,12 +117,7 @@ def host_ops(root: Operation) -> Iterator[Operation]:
 
 def carried_ids(module: Operation) -> set[str]:
     """Ids of all nodes that some op of the host's code serves; a dispatch lists them op by op in `nodes`."""
-    ids: set[str] = set()
-    for op in host_ops(module):
-        ids.update(node_ids(op))
-        if (listed := op.properties.get("nodes")) is not None:
-            ids.update(location_ids(listed))
-    return ids
+    return _survey(module)[0]
 
 
 class LocationAudit:
@@ -132,30 +127,37 @@ class LocationAudit:
     """
 
     def __init__(self, module: ModuleOp) -> None:
-        self._ids = carried_ids(module)
-        self._complete = _first_unnamed(module) is None
+        self._ids, self._unnamed = _survey(module)
 
-    def check(self, module: ModuleOp, pass_name: str) -> None:
-        """Raises PassError naming the pass and what it lost."""
+    def check(self, module: ModuleOp, pass_name: str) -> "LocationAudit":
+        """The audit for the next pass. Raises PassError naming the pass and what it lost."""
         from tstorch.remarks import elided_nodes
 
-        lost = self._ids - carried_ids(module) - set(elided_nodes(module))
-        if lost:
+        after = LocationAudit(module)
+        lost = self._ids - after._ids
+        if lost and (lost := lost - set(elided_nodes(module))):
             raise PassError(
                 f"pass {pass_name} lost the nodes {sorted(lost)}: neither on an op nor recorded as elided; "
                 "rewrite through passes/rewrite.py, or call elide with the reason"
             )
-        if self._complete and (op := _first_unnamed(module)) is not None:
+        if self._unnamed is None and (op := after._unnamed) is not None:
             raise PassError(f"pass {pass_name} left '{op.name}' without a location; rewrite through passes/rewrite.py")
+        return after
 
 
-def _first_unnamed(module: ModuleOp) -> Operation | None:
-    """A computing op of the host's code without a node. Data (no operands), frames and steps belong to none."""
+def _survey(module: Operation) -> tuple[set[str], Operation | None]:
+    """What `carried_ids` gives, and the first computing op without a node: data, frames and steps belong to none."""
+    ids: set[str] = set()
+    unnamed: Operation | None = None
     for op in host_ops(module):
-        frame = op.has_trait(IsTerminator) or op.name.startswith("program.")
-        if op.operands and op.results and not node_ids(op) and not frame:
-            return op
-    return None
+        own = location_ids(op.location)
+        if (listed := op.properties.get("nodes")) is not None:
+            own += location_ids(listed)
+        ids.update(own)
+        if not own and unnamed is None and op.operands and op.results:
+            frame = op.has_trait(IsTerminator) or op.name.startswith("program.")
+            unnamed = None if frame else op
+    return ids, unnamed
 
 
 def _names(location: Attribute) -> list[NameLoc]:

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -218,10 +218,10 @@ def run_passes(
 
     Raises DiagnosticError for what the user can act on, InternalError for a bug of a pass.
     """
-    start = module.clone()
+    start, audit = module.clone(), LocationAudit(module)
     for index, step in enumerate(passes):
         try:
-            _run(module, step, context, observers, verify_each)
+            audit = _run(module, step, context, observers, audit, verify_each)
         except (DiagnosticError, DiagnosticException) as error:
             if isinstance(error, DiagnosticError):
                 name_operator(error, module)
@@ -250,13 +250,17 @@ class _BrokenIR(DiagnosticException):
 
 
 def _run(
-    module: ModuleOp, step: ModulePass, context: CompilerContext, observers: Sequence[Observer], verify_each: bool
-) -> None:
+    module: ModuleOp,
+    step: ModulePass,
+    context: CompilerContext,
+    observers: Sequence[Observer],
+    audit: LocationAudit,
+    verify_each: bool,
+) -> LocationAudit:
     contract = Contract.of(step)
     level = get_level(module)
     if contract.requires and level and level != contract.requires:
         raise LevelError(f"pass {step.name} works at level {contract.requires}; the module stands at {level}")
-    audit = LocationAudit(module)
     for observer in observers:
         observer.before(step, module)
     step.apply(context, module)
@@ -264,14 +268,15 @@ def _run(
         set_level(module, contract.ensures)
     for observer in reversed(observers):
         observer.after(step, module)
-    audit.check(module, step.name)
+    audit = audit.check(module, step.name)
     if verify_each or contract.ensures != contract.requires:
-        _verify_after(module, step.name)
+        _verify_after(module, step.name, () if verify_each else getattr(step, "settled", ()))
+    return audit
 
 
-def _verify_after(module: ModuleOp, pass_name: str) -> None:
+def _verify_after(module: ModuleOp, pass_name: str, settled: Collection[str]) -> None:
     try:
-        verify_module(module)
+        verify_module(module, settled)
     except VerifyException as error:
         raise _BrokenIR(f"invalid IR after pass {pass_name}: {error}") from error
 

@@ -68,6 +68,7 @@ class ConvertFlowToBufPass(TSTorchPass):
     name = "convert-flow-to-buf"
     requires = Level.WGSL
     ensures = Level.BUF
+    settled = ("wgsl.module",)
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         segments = _segments(module)
