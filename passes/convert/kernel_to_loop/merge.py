@@ -8,28 +8,22 @@ from __future__ import annotations
 
 from math import ceil
 
-from xdsl.dialects.arith import ShRUIOp
-from xdsl.dialects.builtin import i32
-from xdsl.ir import SSAValue
-
 from tstorch.dialects import flow, loop
 from tstorch.dialects.indexing import Index
 from tstorch.dialects.loop import Id
 from tstorch.dialects.prim.scalar import Scalar
 from tstorch.dialects.prim.sort import SortOp
 from tstorch.dialects.prim.types import integer
+from tstorch.passes.convert.kernel_to_loop.bisection import bisected
 from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, Place, convert
 from tstorch.passes.convert.kernel_to_loop.nest import (
     Ids,
     flat_group,
-    load,
-    private,
     serving,
     shape_of,
     size_of,
     split,
     spread,
-    store,
 )
 from tstorch.passes.convert.kernel_to_loop.ordering import Rows, Words, comes_before
 
@@ -43,9 +37,7 @@ def convert_merge(kernel: flow.KernelOp, schedule: flow.ScheduleAttr, anchor: So
         position = flat_group(ids, grid.groups) * threads + ids[Id.LID_X]
         index, mask = split(position, shape_of(anchor.outputs[0])), [(position, total)]
         with serving(frame.build, anchor):
-            nest = _Merge(frame, anchor, index, mask)
-            nest.search()
-            nest.choose()
+            _Merge(frame, anchor, index, mask).choose()
         frame.store([Place(number, index, mask) for number in range(len(kernel.yielded))])
 
     return convert(kernel, grid, body)
@@ -64,16 +56,9 @@ class _Merge:
         left = self.start.lift(op.length) - self.start
         self.first_length = left.minimum(self.given)
         self.second_length = (left - self.given).maximum(0).minimum(self.given)
-        self.low, self.high = (private(self.build, [1], i32) for _ in range(2))
 
     def _scalar(self, index: Index) -> Scalar:
         return Scalar(self.build.insert(loop.IndexValueOp(index)).result, self.build)
-
-    def _read(self, memory: SSAValue) -> Scalar:
-        return Scalar(load(self.build, memory, Index()), self.build)
-
-    def _write(self, memory: SSAValue, value: Scalar) -> None:
-        store(self.build, value.value, memory, Index())
 
     def _at(self, offset: Scalar) -> list[Index]:
         """The element so far behind the pair's start; the nearest there is for an offset outside the row."""
@@ -88,21 +73,13 @@ class _Merge:
         """Whether that element of the first run comes before that of the second."""
         return comes_before(self._words(second + self.given), self._words(first)).negated()
 
-    def search(self) -> None:
-        """How many elements of the first run stand before this one."""
-        self._write(self.low, (self.number - self.second_length).maximum(0))
-        self._write(self.high, self.number.minimum(self.first_length))
-        with self.build.loop(self.given.bit_length()):
-            low, high = self._read(self.low), self._read(self.high)
-            middle = (low + high).apply(ShRUIOp, 1)
-            leads = self._first_leads(middle, self.number - 1 - middle)
-            open = low.compare("lt", high)
-            self._write(self.low, (open & leads).select(middle + 1, low))
-            self._write(self.high, (open & leads.negated()).select(middle, high))
-
     def choose(self) -> None:
-        """The element itself: the next of the first run or of the second."""
-        first = self._read(self.low)
+        """The element itself: what comes next in the first run, of which some stand before it, or in the second."""
+        low = (self.number - self.second_length).maximum(0)
+        high = self.number.minimum(self.first_length)
+        first = bisected(
+            self.build, low, high, self.given, lambda place: self._first_leads(place, self.number - 1 - place)
+        )
         second = self.number - first
         exhausted = second.compare("ge", self.second_length)
         from_first = first.compare("lt", self.first_length) & (exhausted | self._first_leads(first, second))

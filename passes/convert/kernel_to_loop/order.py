@@ -3,12 +3,14 @@
 from tstorch.dialects import flow, loop
 from tstorch.dialects.flow import KernelKind, ScheduleAttr
 from tstorch.dialects.prim.base import OrderingOp
+from tstorch.dialects.prim.search import SearchSortedOp
 from tstorch.dialects.prim.sort import SortOp
 from tstorch.dialects.prim.suppression import NonMaxSuppressionOp
 from tstorch.dialects.prim.types import integer
 from tstorch.passes.convert.kernel_to_loop.merge import convert_merge
 from tstorch.passes.convert.kernel_to_loop.nest import size_of
 from tstorch.passes.convert.kernel_to_loop.ordering import row_count
+from tstorch.passes.convert.kernel_to_loop.search import convert_search
 from tstorch.passes.convert.kernel_to_loop.sort import convert_sort, runs_of, slots_of
 from tstorch.passes.convert.kernel_to_loop.suppression import convert_suppression, suppression_schedule
 
@@ -17,6 +19,8 @@ def convert_order(kernel: flow.KernelOp, schedule: ScheduleAttr, anchor: Orderin
     """The nest of one op. Raises TypeError for an op or runs that no nest is for."""
     if isinstance(anchor, NonMaxSuppressionOp):
         return convert_suppression(kernel, schedule, anchor)
+    if isinstance(anchor, SearchSortedOp):
+        return convert_search(kernel, schedule, anchor)
     if not isinstance(anchor, SortOp):
         raise TypeError(f"'{anchor.name}' has no nest")
     given, run = integer(anchor.given), integer(anchor.run)
