@@ -23,6 +23,7 @@ from tstorch.dialects.prim.shape import (
     SliceOp,
     TransposeOp,
 )
+from tstorch.dialects.prim.search import SearchSortedOp
 from tstorch.dialects.prim.sort import SortOp
 from tstorch.dialects.prim.suppression import NonMaxSuppressionOp
 from tstorch.dialects.prim.values import ValuesAttr
@@ -44,7 +45,7 @@ Prim = Dialect(
         *(ReduceOp, ReduceWindowOp, ArgReduceOp),
         *(DotGeneralOp, ConvOp),
         *(GatherOp, ScatterOp),
-        *(SortOp, NonMaxSuppressionOp, CumulativeOp),
+        *(SortOp, SearchSortedOp, NonMaxSuppressionOp, CumulativeOp),
         *(ConstantOp, IotaOp),
         *(WeightOp, DerivedOp),
         *(CompositeOp, ScanOp, YieldOp),
