@@ -8,11 +8,13 @@ import numpy as np
 from xdsl.dialects.builtin import i1, i32, i64
 from xdsl.utils.exceptions import VerifyException
 
+from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.elementwise import RemOp
 from tstorch.dialects.prim.indexing import GatherOp
+from tstorch.dialects.prim.search import SearchSortedOp
 from tstorch.passes.convert.onnx.counted import Counted
 from tstorch.passes.convert.onnx.node import Node, normalized, onnx_op, rules_of
-from tstorch.passes.convert.onnx.sorting import counted, sorted_together
+from tstorch.passes.convert.onnx.sorting import counted
 from tstorch.passes.convert.onnx.value import Value
 
 
@@ -21,10 +23,14 @@ def number_of(flags: Value) -> Value:
     return flags.convert(i32).reduce("add", [0]).convert(i64)
 
 
-def chosen(flags: Value, *values: Value) -> list[Value]:
-    """Vectors with the elements at set flags first, in order, and the others behind them."""
-    _, *moved = sorted_together(flags.convert(i32), *values, descending=[True])
-    return moved
+def chosen(flags: Value) -> Value:
+    """The positions of a vector's set flags, in order, as i32; behind them some positions that mean nothing.
+
+    Flag number k stands where the running count of flags first exceeds k.
+    """
+    running = flags.emit.value(CumulativeOp(flags.convert(i32).ssa, dimension=0))
+    found = flags.emit.value(SearchSortedOp(running.ssa, (counted(flags) + 1).ssa))
+    return found.minimum(flags.shape[0] - 1)
 
 
 def taken(value: Value, positions: Value, axis: int) -> Value:
@@ -52,14 +58,14 @@ def non_zero(node: Node) -> Counted:
     count = number_of(flags)
     if not value.rank:
         return Counted(node.emit.constant(np.zeros((0, 1), np.int64)), 1, count)
-    [positions] = chosen(flags, counted(flags))
+    positions = chosen(flags)
     inner = [prod(value.shape[at + 1 :]) for at in range(value.rank)]
-    rows = [_digit(positions, below, size) for below, size in zip(inner, value.shape, strict=True)]
+    rows = [digit(positions, below, size) for below, size in zip(inner, value.shape, strict=True)]
     first, *others = [row.convert(i64).reshape([1, *row.shape]) for row in rows]
     return Counted(first.concatenate(others, 0), 1, count)
 
 
-def _digit(positions: Value, below: int, size: int) -> Value:
+def digit(positions: Value, below: int, size: int) -> Value:
     """One index of a row-major position: its own size, and how many elements are below it."""
     quotient = positions if below == 1 else positions / below
     return quotient.apply(RemOp, size)
@@ -76,7 +82,7 @@ def compress(node: Node) -> Counted:
     if flags.rank != 1:
         raise VerifyException(f"the condition has rank {flags.rank}; expected a vector")
     flags = flags.take(0, 0, min(flags.shape[0], value.shape[axis]))
-    [positions] = chosen(flags, counted(flags))
+    positions = chosen(flags)
     return Counted(taken(value, positions, axis), axis, number_of(flags))
 
 

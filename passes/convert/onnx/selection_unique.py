@@ -81,7 +81,8 @@ def by_sorting(vector: Value, in_order: bool) -> Groups:
     differs = _differ(ordered.take(0, 1, size), ordered.take(0, 0, size - 1))
     flags = differs.pad([1], [0], 1) if size > 1 else counted(vector).compare("eq", 0)
     running = flags.emit.value(CumulativeOp(flags.convert(i32).ssa, dimension=0)) - 1
-    first, start = chosen(flags, places, counted(flags))
+    start = chosen(flags)
+    first = taken(places, start, 0)
     number = flags.convert(i32).reduce("add", [0])
     own = counted(flags)
     following = start.take(0, 1, size).pad([0], [1], size) if size > 1 else start.full(size)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from xdsl.dialects.builtin import i32, i64
+from xdsl.dialects.builtin import i64
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.elementwise import BitcastOp, IsNanOp, OrOp, XorOp
-from tstorch.dialects.prim.generator import IotaOp
 from tstorch.dialects.prim.suppression import NonMaxSuppressionOp
 from tstorch.dialects.prim.types import ui32
 from tstorch.passes.convert.onnx.counted import Counted
 from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
-from tstorch.passes.convert.onnx.selection import chosen, number_of
+from tstorch.passes.convert.onnx.selection import chosen, digit, number_of, taken
 from tstorch.passes.convert.onnx.value import Value
 
 SIGN, LAST = 1 << 31, (1 << 32) - 1
@@ -60,11 +59,12 @@ def _priorities(scores: Value, threshold: Value | None) -> Value:
 
 def _listed(found: Value) -> Counted:
     """The places found as rows, those that hold a box first."""
-    total = prod(found.shape)
-    columns = [found.emit.value(IotaOp(shape=found.shape, dimension=at, element_type=i32)) for at in (0, 1)]
-    flat = [column.reshape([total]) for column in (*columns, found)]
-    flags = flat[2].compare("ge", 0)
-    first, *others = [column.reshape([total, 1]).convert(i64) for column in chosen(flags, *flat)]
+    batch, classes, most = found.shape
+    flat = found.reshape([batch * classes * most])
+    flags = flat.compare("ge", 0)
+    places = chosen(flags)
+    columns = [digit(places, classes * most, batch), digit(places, most, classes), taken(flat, places, 0)]
+    first, *others = [column.convert(i64).reshape([*column.shape, 1]) for column in columns]
     return Counted(first.concatenate(others, 1), 0, number_of(flags))
 
 
