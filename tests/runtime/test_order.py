@@ -83,6 +83,19 @@ def test_a_running_sum_is_exact_whatever_the_length(
     np.testing.assert_array_equal(*program.run(worker, tmp_path, inputs), *program.expected(inputs))
 
 
+@pytest.mark.parametrize(("length", "asked"), [(1, 3), (2047, 2049), (90000, 70001)])
+def test_a_place_is_found_in_rows_of_every_length(worker: Worker, tmp_path: Path, length: int, asked: int) -> None:
+    rows, queries, result = f"tensor<2x{length}xi32>", f"tensor<2x{asked}xi32>", f"tensor<2x{asked}xi32>"
+    program = PrimProgram(
+        f"(%r: {rows}, %q: {queries}) -> {result} {{ %y = prim.search_sorted %r, %q : {rows}, {queries} -> {result} "
+        f"func.return %y : {result} }}"
+    )
+    rng = np.random.default_rng(length)
+    inputs = [rng.integers(-length, length, (2, size)).astype(np.int32) for size in (length, asked)]
+    inputs[0].sort(axis=1)
+    np.testing.assert_array_equal(*program.run(worker, tmp_path, inputs), *program.expected(inputs))
+
+
 @pytest.mark.parametrize(("boxes", "most"), [(1, 1), (63, 63), (5000, 12)])
 def test_the_boxes_that_stay_do_not_overlap(worker: Worker, tmp_path: Path, boxes: int, most: int) -> None:
     types = f"tensor<2x{boxes}x4xf32>, tensor<2x3x{boxes}xui32>, tensor<f32>"

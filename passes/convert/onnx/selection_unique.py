@@ -9,18 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from xdsl.dialects.builtin import f32, i32, i64
-from xdsl.ir import Attribute
+from xdsl.dialects.builtin import i32, i64
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.elementwise import AndOp, IsNanOp, NotOp, OrOp
 from tstorch.dialects.prim.generator import IotaOp
-from tstorch.dialects.prim.types import NUMBERS
 from tstorch.passes.convert.onnx.counted import Counted
 from tstorch.passes.convert.onnx.node import Node, normalized, onnx_op, rules_of
 from tstorch.passes.convert.onnx.selection import chosen, number_of, taken
-from tstorch.passes.convert.onnx.sorting import counted, sorted_together
+from tstorch.passes.convert.onnx.sorting import comparable, counted, sorted_together
 from tstorch.passes.convert.onnx.value import Value
 
 MOST_SLICES = 4096
@@ -48,7 +46,7 @@ def unique(node: Node) -> list[Value | Counted | None]:
     if not prod(value.shape):
         raise VerifyException(f"a tensor of shape {list(value.shape)} has no elements; expected at least one")
     in_order = node.attribute("sorted") is None or bool(node.attribute("sorted"))
-    rows = _rows(_comparable(value), axis)
+    rows = _rows(comparable(value), axis)
     groups = by_sorting(rows.reshape(rows.shape[:1]), in_order) if rows.shape[1] == 1 else by_pairs(rows, in_order)
     count = number_of(groups.flags)
     outputs: list[Value | Counted | None] = [
@@ -58,14 +56,6 @@ def unique(node: Node) -> list[Value | Counted | None]:
         Counted(groups.sizes.convert(i64), 0, count),
     ]
     return outputs[: node.outputs]
-
-
-def _comparable(value: Value) -> Value:
-    """The elements as numbers that have an order."""
-    element: Attribute = value.element
-    if element in NUMBERS:
-        return value
-    return value.convert(i32 if value.dtype.kind == "b" else f32)
 
 
 def _rows(value: Value, axis: int) -> Value:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from xdsl.dialects.builtin import i32, i64
+from xdsl.dialects.builtin import f32, i1, i32, i64
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.generator import IotaOp
 from tstorch.dialects.prim.sort import SortOp
+from tstorch.dialects.prim.types import NUMBERS
 from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
 from tstorch.passes.convert.onnx.value import Value
 
@@ -26,6 +27,13 @@ def sorted_together(*values: Value, axis: int = 0, descending: Sequence[bool] = 
     return [Value(result, emit) for result in op.results]
 
 
+def comparable(value: Value) -> Value:
+    """The elements as numbers that have an order: truth values as integers, codes as what they stand for."""
+    if value.element in NUMBERS:
+        return value
+    return value.convert(i32 if value.element == i1 else f32)
+
+
 @onnx_op("TopK")
 def top_k(node: Node) -> list[Value]:
     """NaN is the largest; of equal elements the first comes first."""
@@ -35,9 +43,9 @@ def top_k(node: Node) -> list[Value]:
     if not 0 <= count <= size:
         raise VerifyException(f"k is {count}; expected 0 to {size}, the size of axis {axis}")
     descending = [largest is None or bool(largest)]
-    found = sorted_together(value, counted(value, axis), axis=axis, descending=descending)
+    found = sorted_together(comparable(value), counted(value, axis), axis=axis, descending=descending)
     elements, positions = (each.take(axis, 0, count) for each in found)
-    return [elements, positions.convert(i64)]
+    return [elements.convert(value.element), positions.convert(i64)]
 
 
 RULES = rules_of(globals())

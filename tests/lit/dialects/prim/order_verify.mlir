@@ -54,6 +54,15 @@ func.func @bits(%x: tensor<4xf32>) {
 
 // -----
 
+// Tests that each row has its own queries.
+// CHECK: tensor<2x4xf32> and tensor<3x4xf32> are not of as many rows
+func.func @queries(%x: tensor<2x4xf32>, %q: tensor<3x4xf32>) {
+  %r = prim.search_sorted %x, %q : tensor<2x4xf32>, tensor<3x4xf32> -> tensor<3x4xi32>
+  func.return
+}
+
+// -----
+
 // Tests that there is a box for each priority.
 // CHECK: tensor<1x5x4xf32> are not the 1 times 4 boxes
 func.func @boxes(%b: tensor<1x5x4xf32>, %p: tensor<1x2x4xui32>, %t: tensor<f32>) {
