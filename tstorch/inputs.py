@@ -67,18 +67,30 @@ def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _draw(value: Value, random: np.random.Generator) -> np.ndarray:
-    shape, dtype, law = value["shape"], np.dtype(value["dtype"]), value.get("law", {"kind": "normal"})
+    shape, dtype, law = value["shape"], value["dtype"], value.get("law", {"kind": "normal"})
     match law:
         case {"kind": "normal"}:
-            return random.standard_normal(shape).astype(dtype)
+            return _typed(random.standard_normal(shape), dtype)
         case {"kind": "uniform", "low": low, "high": high}:
-            return random.uniform(low, high, shape).astype(dtype)
+            return _typed(random.uniform(low, high, shape), dtype)
         case {"kind": "int", "low": low, "high": high}:
-            return random.integers(low, high, shape).astype(dtype)
+            return _typed(random.integers(low, high, shape), dtype)
         case {"kind": "ones"}:
-            return np.ones(shape, dtype)
+            return _typed(np.ones(shape), dtype)
         case {"kind": "zeros"}:
-            return np.zeros(shape, dtype)
+            return _typed(np.zeros(shape), dtype)
     raise DiagnosticError(
         f"input '{value['name']}': unknown law {dict(law)}; expected normal, uniform, int, ones or zeros"
     )
+
+
+def _typed(numbers: Any, name: str) -> np.ndarray:
+    """Numbers as elements of a type; of one that NumPy lacks here, as codes under its name."""
+    try:
+        return np.asarray(numbers).astype(name)
+    except TypeError:
+        from tstorch.dialects.prim.stored import FORMATS  # here: few models need it, and it takes a compiler to load
+
+        if (format := next((row for row in FORMATS.values() if row.host == name), None)) is None:
+            raise DiagnosticError(f"there is no element type '{name}'; the artifact is damaged") from None
+        return format.encode(np.asarray(numbers)).view([(name, format.codes)])

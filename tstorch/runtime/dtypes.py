@@ -16,13 +16,22 @@ def named_dtype(name: str, size: int) -> np.dtype:
 
 
 def is_foreign(dtype: np.dtype) -> bool:
-    """Whether NumPy itself lacks the type: it is another package's, or bare codes under a name."""
-    return dtype.isbuiltin == 2 or bool(dtype.names)
+    """Whether NumPy itself lacks the type: it is another package's, or bare codes, under a name or without one."""
+    return dtype.isbuiltin == 2 or dtype.kind == "V"
 
 
 def dtype_name(dtype: np.dtype) -> str:
     """The name under which `named_dtype` finds the dtype again."""
     return dtype.names[0] if dtype.names else str(dtype)
+
+
+def holds(dtype: np.dtype, name: str, size: int) -> bool:
+    """Whether an array of a dtype is one of the type called `name`, whose elements take `size` bytes.
+
+    numpy.savez forgets the names of types that NumPy lacks: raw elements of that size are taken for them.
+    """
+    raw = dtype.kind == "V" and not dtype.names and dtype.itemsize == size
+    return dtype_name(dtype) == name or (raw and is_foreign(named_dtype(name, size)))
 
 
 def bits_of(array: np.ndarray) -> np.ndarray:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from tstorch.diagnostics import RunError
-from tstorch.runtime.dtypes import bits_of, dtype_name, is_foreign, named_dtype
+from tstorch.runtime.dtypes import bits_of, dtype_name, holds, is_foreign, named_dtype
 
 # What the buffer holds for each storage type, as NumPy names it.
 _STORED = {
     "f32": "<f4", "f16": "<f2", "i32": "<i4", "u32": "<u4", "i16": "<i2", "u16": "<u2", "i8": "i1", "u8": "u1",
-    "i32<i64": "<i4", "i32<u64": "<i4", "u32<bool": "<u4",
+    "i32<i64": "<i4", "i32<u64": "<i4", "u32<i64": "<i8", "u32<u64": "<u8", "u32<bool": "<u4",
 }  # fmt: skip
 
 Value = Mapping[str, Any]  # an input, output or state as program.json declares it
@@ -24,11 +24,16 @@ def check_inputs(declared: Sequence[Value], given: Mapping[str, np.ndarray]) -> 
     problems += [f"there is no input '{name}'" for name in given if name not in names]
     for value in declared:
         array = given.get(value["name"])
-        if array is not None and (dtype_name(array.dtype), list(array.shape)) != (value["dtype"], value["shape"]):
+        if array is not None and not _fits(value, array):
             problems.append(f"input '{value['name']}' is {dtype_name(array.dtype)}{list(array.shape)}")
     if problems:
         expected = ", ".join(f"{value['name']}: {value['dtype']}{value['shape']}" for value in declared)
         raise RunError(f"{'; '.join(problems)}; expected {expected or 'no inputs'}")
+
+
+def _fits(value: Value, array: np.ndarray) -> bool:
+    size = np.dtype(_STORED[value["storage"]]).itemsize if "storage" in value else array.itemsize
+    return holds(array.dtype, value["dtype"], size) and list(array.shape) == value["shape"]
 
 
 def pack(value: Value, array: np.ndarray, target: memoryview) -> None:
