@@ -55,3 +55,15 @@ def test_a_tied_embedding_is_read_in_parts_by_its_look_up_and_by_its_product(cha
     ids = np.arange(-8, 0).reshape(2, 4) * 2
     (found,) = chain.run(compiled, {"ids": ids}).values()
     np.testing.assert_allclose(found, table[ids] @ table.T, rtol=0, atol=1e-4)
+
+
+def test_more_tensors_than_a_kernel_binds_are_put_side_by_side(chain):
+    build = Builder(3)
+    parts = [build.node("Relu", f"x{at}", name=f"relu{at}") for at in range(20)]
+    whole = build.node("Concat", *parts, name="cat", axis=1)
+    given = {f"x{at}": (TensorProto.FLOAT, [3, at % 3 + 1]) for at in range(20)}
+    sizes = sum(shape[1] for _, shape in given.values())
+    compiled, errors = chain.errors(build.model(given, {whole: (TensorProto.FLOAT, [3, sizes])}))
+    dispatches = [command for command in compiled.artifact.program["entries"]["run"] if command["op"] == "dispatch"]
+    assert max(len(dispatch["bindings"]) for dispatch in dispatches) <= 8
+    assert errors == {whole: 0}

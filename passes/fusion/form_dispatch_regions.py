@@ -13,6 +13,7 @@ from tstorch.passes.fusion.composites import group_composites, inline_composites
 from tstorch.passes.fusion.grow import Grower, group_nodes
 from tstorch.passes.fusion.outline_kernels import KernelTable, Outliner, label_of
 from tstorch.passes.fusion.partition import Partition
+from tstorch.passes.fusion.wide_concatenations import split_wide_concatenations
 from tstorch.remarks import RemarkSink
 from tstorch.target import get_target
 
@@ -25,8 +26,8 @@ class FormDispatchRegionsPass(TSTorchPass):
     and pads become index arithmetic inside the kernels that read through them; reductions over the same rows share one
     kernel with what feeds and follows them. A `prim.composite` stays together under its label; more may join it. A
     reshape of what stands in memory is a view, a concatenation whose parts lie one behind the other is written by its
-    producers. With `fuse=false` each op is a kernel of its own; with `epilogue=false` nothing joins a contraction from
-    behind but what a composite put there (F009).
+    producers, one of more tensors than a kernel can bind becomes several. With `fuse=false` each op is a kernel of its
+    own; with `epilogue=false` nothing joins a contraction from behind but what a composite put there (F009).
 
     Declines, with a remark: a kernel needs one anchor (TST-F006) and one iteration space (TST-F003), no cycle through
     another kernel (F002), at most as many bindings as the target has (F004); work is not repeated (F001, F005); a
@@ -65,6 +66,7 @@ class FormDispatchRegionsPass(TSTorchPass):
         with self.remarks(module) as remarks:
             for func in [op for op in module.body.block.ops if isinstance(op, FuncOp)]:
                 named = inline_composites(func)
+                split_wide_concatenations(func, limit)
                 partition = Partition(func)
                 group_composites(partition, named, limit, remarks)
                 if self.fuse:

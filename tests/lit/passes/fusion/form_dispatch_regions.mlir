@@ -275,3 +275,31 @@ func.func @truth(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
   %r = prim.select %b, %x, %x : tensor<4x4xi1>, tensor<4x4xf32> loc("/where")
   func.return %r : tensor<4x4xf32>
 }
+
+// -----
+
+// Tests that a concatenation of more tensors than a kernel can bind becomes several, and that slices of one tensor count once.
+// CHECK-LABEL: func.func @wide
+// CHECK:       flow.dispatch {{.*}} -> tensor<2x7xf32>
+// CHECK-NEXT:  flow.dispatch {{.*}} -> tensor<2x9xf32>
+// CHECK-NEXT:  return
+// CHECK-LABEL: func.func @one_source
+// CHECK-NEXT:  flow.dispatch
+// CHECK-NEXT:  return
+func.func @wide(%a: tensor<2x1xf32>, %b: tensor<2x1xf32>, %c: tensor<2x1xf32>, %d: tensor<2x1xf32>, %e: tensor<2x1xf32>, %f: tensor<2x1xf32>, %g: tensor<2x1xf32>, %h: tensor<2x1xf32>, %i: tensor<2x1xf32>) -> tensor<2x9xf32> {
+  %r = prim.concatenate %a, %b, %c, %d, %e, %f, %g, %h, %i dimension = 1 : tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32> -> tensor<2x9xf32> loc("/cat")
+  func.return %r : tensor<2x9xf32>
+}
+func.func @one_source(%x: tensor<2x9xf32>) -> tensor<2x9xf32> {
+  %0 = prim.slice %x, start = [0, 8], limit = [2, 9], stride = [1, 1] : tensor<2x9xf32> -> tensor<2x1xf32> loc("/cut")
+  %1 = prim.slice %x, start = [0, 7], limit = [2, 8], stride = [1, 1] : tensor<2x9xf32> -> tensor<2x1xf32> loc("/cut")
+  %2 = prim.slice %x, start = [0, 6], limit = [2, 7], stride = [1, 1] : tensor<2x9xf32> -> tensor<2x1xf32> loc("/cut")
+  %3 = prim.slice %x, start = [0, 5], limit = [2, 6], stride = [1, 1] : tensor<2x9xf32> -> tensor<2x1xf32> loc("/cut")
+  %4 = prim.slice %x, start = [0, 4], limit = [2, 5], stride = [1, 1] : tensor<2x9xf32> -> tensor<2x1xf32> loc("/cut")
+  %5 = prim.slice %x, start = [0, 3], limit = [2, 4], stride = [1, 1] : tensor<2x9xf32> -> tensor<2x1xf32> loc("/cut")
+  %6 = prim.slice %x, start = [0, 2], limit = [2, 3], stride = [1, 1] : tensor<2x9xf32> -> tensor<2x1xf32> loc("/cut")
+  %7 = prim.slice %x, start = [0, 1], limit = [2, 2], stride = [1, 1] : tensor<2x9xf32> -> tensor<2x1xf32> loc("/cut")
+  %8 = prim.slice %x, start = [0, 0], limit = [2, 1], stride = [1, 1] : tensor<2x9xf32> -> tensor<2x1xf32> loc("/cut")
+  %r = prim.concatenate %0, %1, %2, %3, %4, %5, %6, %7, %8 dimension = 1 : tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32> -> tensor<2x9xf32> loc("/cat")
+  func.return %r : tensor<2x9xf32>
+}
