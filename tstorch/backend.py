@@ -30,6 +30,7 @@ from tstorch.diagnostics import DiagnosticError, RunError
 from tstorch.passes.convert.onnx.node import DataDependentError
 from tstorch.runtime.client import Worker
 from tstorch.runtime.marshal import check_range
+from tstorch.specialise import Specialiser
 from tstorch.target import Target
 
 MOST_PLANS = 32
@@ -42,15 +43,16 @@ Key = tuple[tuple[str, tuple[int, ...], bytes], ...]
 
 @dataclass(frozen=True)
 class Plan:
-    """What was compiled for inputs of certain shapes, and where its artifact lies."""
+    """What was compiled for inputs of certain shapes, where its artifact lies, and what compiles the rest of it."""
 
     compiled: Compiled
     path: Path
+    specialise: Specialiser
 
     @property
     def inputs(self) -> list[str]:
         """The inputs that reach the GPU."""
-        return [value["name"] for value in self.compiled.artifact.program["inputs"]]
+        return [value["name"] for value in self.compiled.artifact.interface["inputs"]]
 
 
 class Gpu:
@@ -65,14 +67,16 @@ class Gpu:
         self.recipe = Recipe(target=Target.default(self._worker.adapter_info()["class"]), plugins=False)
         weakref.finalize(self, _close, self._worker, self._folder)
 
-    def plan(self, model: ModelProto) -> Plan:
-        """Compiles a model for this GPU. Raises DiagnosticError."""
-        compiled = compile_model(model, self.recipe)
+    def plan(self, model: ModelProto, *, cut: bool = False) -> Plan:
+        """Compiles a model for this GPU; `cut` where shapes are computed from data, too. Raises DiagnosticError."""
+        compiled = compile_model(model, self.recipe, cut=cut)
         with self._lock:
             self._plans += 1
             path = Path(self._folder.name) / f"{self._plans}.tst"
         compiled.artifact.write(path)
-        plan = Plan(compiled, path)
+        folder = tempfile.TemporaryDirectory(prefix="segments-", dir=self._folder.name)
+        plan = Plan(compiled, path, Specialiser(compiled, Path(folder.name)))
+        weakref.finalize(plan, folder.cleanup)
         weakref.finalize(plan, path.unlink, missing_ok=True)
         return plan
 
@@ -81,7 +85,7 @@ class Gpu:
         with self._lock:
             if self._loaded is not plan:
                 self._loaded = None
-                self._worker.load(plan.path, plan.compiled.sources)
+                self._worker.load(plan.path, plan.compiled.sources, specialise=plan.specialise)
                 self._loaded = plan
             return self._worker.run(inputs)
 
@@ -127,7 +131,7 @@ class Rep(BackendRep):
             try:
                 self._keep(_key({value.name: _shape(value) for value in self._inputs}, {}), self._gpu.plan(self._model))
             except DiagnosticError as error:
-                if not self._learn(error):
+                if not self._learn(error) and not isinstance(error.__cause__, DataDependentError):
                     raise _refusal(error) from error
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -138,7 +142,12 @@ class Rep(BackendRep):
         given = self._named(inputs)
         plan = self._plan(given)
         _check_ranges(plan, given)
-        outputs = self._gpu.run(plan, {name: given[name] for name in plan.inputs})
+        try:
+            outputs = self._gpu.run(plan, {name: given[name] for name in plan.inputs})
+        except RunError:
+            raise
+        except DiagnosticError as error:  # of a segment that is compiled during the run
+            raise _refusal(error) from error
         names = [value.name for value in self._model.graph.output]
         return namedtupledict("Outputs", names)(*(outputs[name] for name in names))
 
@@ -159,13 +168,18 @@ class Rep(BackendRep):
             if key in self._plans:
                 self._plans.move_to_end(key)
                 return self._plans[key]
+            model = _specialise(self._model, given, self._specialised)
             try:
-                plan = self._gpu.plan(_specialise(self._model, given, self._specialised))
+                return self._keep(key, self._gpu.plan(model))
             except DiagnosticError as error:
-                if not self._learn(error):
+                if self._learn(error):
+                    continue
+                if not isinstance(error.__cause__, DataDependentError):
                     raise _refusal(error) from error
-            else:
-                return self._keep(key, plan)
+            try:  # no input decides it: a run does
+                return self._keep(key, self._gpu.plan(model, cut=True))
+            except DiagnosticError as error:
+                raise _refusal(error) from error
 
     def _keep(self, key: Key, plan: Plan) -> Plan:
         self._plans[key] = plan
@@ -267,7 +281,7 @@ def _specialise(model: ModelProto, given: Mapping[str, np.ndarray], names: Any) 
 
 
 def _check_ranges(plan: Plan, given: Arrays) -> None:
-    for value in plan.compiled.artifact.program["inputs"]:
+    for value in plan.compiled.artifact.interface["inputs"]:
         if "range" in value:
             try:
                 check_range(value, given[value["name"]])

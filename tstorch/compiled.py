@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,12 @@ from xdsl.dialects.builtin import ModuleOp
 from tstorch.artifact.emit import emit_artifact
 from tstorch.artifact.format import Artifact
 from tstorch.diagnostics import DiagnosticError
+from tstorch.dialects.program import SegmentOp
 from tstorch.frontend import import_model
 from tstorch.frontend.weights import WeightStore
 from tstorch.levels import Level, get_pipeline
+from tstorch.passes.convert.onnx.node import DataDependentError
+from tstorch.passes.program.cut_segments import CutSegmentsPass
 from tstorch.pipeline import compile, parse_passes, plan
 from tstorch.plugins import Extensions
 from tstorch.registry import CompilerContext, make_context
@@ -78,21 +81,33 @@ class Compiled:
     model: str | Path | bytes | ModelProto | None = None
     recipe: Recipe = field(default_factory=Recipe)
     store: WeightStore = field(default_factory=WeightStore)
+    module: ModuleOp = field(default_factory=lambda: ModuleOp([]))
+    """What the artifact was made of, without its kernels: segments that wait for shapes, and whose module it is."""
+
+    @property
+    def segments(self) -> dict[str, SegmentOp]:
+        """The segments that are compiled once a run tells their shapes, by name."""
+        return {op.sym_name.data: op for op in self.module.body.block.ops if isinstance(op, SegmentOp)}
 
 
 def compile_model(
-    model: str | Path | bytes | ModelProto, recipe: Recipe, settle: Callable[[Recipe], Recipe] | None = None
+    model: str | Path | bytes | ModelProto,
+    recipe: Recipe,
+    settle: Callable[[Recipe], Recipe] | None = None,
+    *,
+    cut: bool = True,
 ) -> Compiled:
     """Compiles a model to an artifact. Raises DiagnosticError for what a user can act on.
 
-    `settle` gives the recipe with its final target, as late as it can be known: after the import.
+    `settle` gives the recipe with its final target, as late as it can be known: after the import. Where a shape is
+    computed from data the graph is cut there, and a run tells it; without `cut` that is refused.
     """
     with _rare_collections():
-        return _compile_model(model, recipe, settle)
+        return _compile_model(model, recipe, settle, cut)
 
 
 def _compile_model(
-    model: str | Path | bytes | ModelProto, recipe: Recipe, settle: Callable[[Recipe], Recipe] | None
+    model: str | Path | bytes | ModelProto, recipe: Recipe, settle: Callable[[Recipe], Recipe] | None, cut: bool
 ) -> Compiled:
     stages, store, context = Stages(), WeightStore(), recipe.context()
     with stages.measure("import"):
@@ -100,13 +115,41 @@ def _compile_model(
     with stages.measure("passes"):
         prepare(recipe, context)
     recipe = settle(recipe) if settle else recipe
+    made = Compiled(Artifact.empty(), {}, stages, model, recipe, store)
+    try:
+        return _lowered(module, made, context)
+    except DiagnosticError as error:
+        if not cut or not isinstance(error.__cause__, DataDependentError):
+            raise
+    recipe = replace(recipe, instead=always_cut(recipe))
+    return _lowered(imported(model, recipe, store), replace(made, recipe=recipe), context)
+
+
+def always_cut(recipe: Recipe) -> dict[str, Sequence[str]]:
+    """Passes in the place of others, so that the graph is cut also where a shape is computed from data."""
+    return {**recipe.instead, CutSegmentsPass.name: [str(CutSegmentsPass(always=True).pipeline_pass_spec())]}
+
+
+def compile_module(module: ModuleOp, parent: Compiled) -> Compiled:
+    """Compiles a segment of what was compiled, as that was. Raises DiagnosticError."""
+    recipe = replace(parent.recipe, instead=always_cut(parent.recipe))
+    with _rare_collections():
+        return _lowered(module, replace(parent, stages=Stages(), recipe=recipe), recipe.context())
+
+
+def _lowered(module: ModuleOp, made: Compiled, context: CompilerContext) -> Compiled:
+    """Compiles a module at level onnx to the end."""
+    recipe, stages = made.recipe, made.stages
     with stages.measure("passes"):
         set_target(module, recipe.target)
         lower(module, Level.FLOW, recipe, context)
     with stages.measure("codegen"):
         lower(module, Level.BUF, recipe, context)
         artifact = emit_artifact(module, pipeline=get_pipeline(module), rules=rule_digests(recipe.rules))
-    return Compiled(artifact, weight_sources(artifact, store), stages, model, recipe, store)
+    for op in list(module.body.block.ops):
+        if not isinstance(op, SegmentOp):
+            op.detach()
+    return replace(made, artifact=artifact, sources=weight_sources(artifact, made.store), module=module)
 
 
 @contextmanager

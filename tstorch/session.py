@@ -22,6 +22,7 @@ from tstorch.report.build import build_report
 from tstorch.runtime.client import Isolation, Worker
 from tstorch.runtime.start import WorkerStart
 from tstorch.saved import is_artifact, read_artifact, read_sources
+from tstorch.specialise import Special, Specialiser
 from tstorch.target import Target
 from tstorch.trace.environment import environment
 from tstorch.trace.file import write_trace
@@ -64,15 +65,22 @@ class Model:
         path = Path(self._folder.name) / "model.tst"
         with compiled.stages.measure("codegen"):
             compiled.artifact.write(path)
-        self._loaded = worker.load(path, compiled.sources, progress)
+        self._special = Specialiser(compiled, Path(self._folder.name))
+        known = {"specialise": self._specialise} if compiled.segments else {}
+        self._loaded = worker.load(path, compiled.sources, progress, **known)
         self._startup_ms = dict(worker.startup_ms)
         self._load_ms = 1e3 * (time.perf_counter() - begin)
         self._first_run_ms: float | None = None
 
     @property
     def artifact(self) -> Artifact:
-        """What the compiler made."""
+        """What the compiler made ahead of any run."""
         return self.compiled.artifact
+
+    @property
+    def specialised(self) -> Sequence[Special]:
+        """The segments that were compiled for shapes that runs told, in order."""
+        return self._special.made
 
     @property
     def adapter(self) -> dict[str, Any]:
@@ -82,12 +90,17 @@ class Model:
     @property
     def inputs(self) -> list[dict[str, Any]]:
         """Name, dtype, shape and law of each input."""
-        return self.artifact.program["inputs"]
+        return self.artifact.interface["inputs"]
 
     @property
     def outputs(self) -> list[dict[str, Any]]:
-        """Name, dtype and shape of each output."""
-        return self.artifact.program["outputs"]
+        """Name, dtype and shape of each output; a size that only a run tells is None."""
+        return self.artifact.interface["outputs"]
+
+    def _specialise(self, need: Mapping[str, Any]) -> Special:
+        """Compiles what a run waits for."""
+        self._progress(f"compile {need['segment']}", 0, 0)
+        return self._special(need)
 
     def draw_inputs(self, seed: int = 0) -> Arrays:
         """Legal inputs, the same for the same seed."""
@@ -116,7 +129,7 @@ class Model:
         profile = self._worker.profile(given, entry=self.ENTRY, progress=self._progress, **counts)
         self._first_run_ms = self._first_run_ms or profile["first_run_ms"]
         return record_trace(
-            self.artifact,
+            self._special.whole(),
             adapter=self.adapter,
             inputs=[self._input_facts(value, drawn=inputs is None) for value in self.inputs],
             stages=self._cold_stages(),

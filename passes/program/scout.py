@@ -14,6 +14,7 @@ from tstorch.dialects.onnx import NodeOp
 from tstorch.passes.convert.convert_onnx_to_prim import FunctionConverter, find_own_rule
 from tstorch.passes.convert.onnx.counted import Counted, UnsettledError
 from tstorch.passes.convert.onnx.node import DataDependentError
+from tstorch.passes.convert.onnx.value import Value
 from tstorch.remarks import RemarkSink
 
 Stop = DataDependentError | UnsettledError
@@ -81,9 +82,17 @@ class Scout(FunctionConverter):
             if not (isinstance(op, NodeOp) and isinstance(error.__cause__, Stop)):
                 raise
             self.stops[op], self.errors[op] = error.__cause__, error
+            self._keep_settled(op, error.__cause__)
             return None
         finally:
             self._depth -= 1
+
+    def _keep_settled(self, op: NodeOp, stop: Stop) -> None:
+        """Those of a node's results whose size is known are there, whatever the size of the others."""
+        results = stop.results if isinstance(stop, UnsettledError) else ()
+        for old, result in zip(op.results, results, strict=False):
+            if isinstance(result, Value):
+                self._new[old] = result.ssa
 
 
 def free_values(ops: Sequence[Operation]) -> list[SSAValue]:

@@ -125,7 +125,9 @@ class FakeWorker:
         self.runs += 1
         timed = {"valid": self.valid, "gpu": 40.0, "dispatches": [[0, 30.0], [1, 20.0]]}
         spans = {"upload": 1, "encode": 2, "submit": 3, "wait": 600, "readback": 4}
-        return SimpleNamespace(whole_ns=1000, handoff_ns=10, spans=spans, timed=None if kind == "plain" else timed)
+        return SimpleNamespace(
+            whole_ns=1000, handoff_ns=10, spans=spans, timed=None if kind == "plain" else timed, looks=()
+        )
 
     def tiny(self):
         return 100.0, 20.0

@@ -8,6 +8,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from tstorch.artifact.attributes import plain
 from tstorch.dialects import buf, program
+from tstorch.dialects.prim.stored import format_of
 from tstorch.dialects.prim.types import dtype_of
 from tstorch.locations import node_ids
 
@@ -41,7 +42,8 @@ def _kind(type: Attribute) -> Table:
     if not isinstance(type, TensorType):
         return {"dtype": None, "shape": None}
     sizes = [None if size == DYNAMIC_INDEX else size for size in type.get_shape()]
-    return {"dtype": dtype_of(type).name, "shape": sizes}
+    format = format_of(type.element_type)
+    return {"dtype": dtype_of(type).name if format is None else format.host, "shape": sizes}
 
 
 class _Control:

@@ -45,6 +45,11 @@ class Artifact:
     embedded: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
+    def empty(cls) -> Self:
+        """The artifact of nothing, before it is made."""
+        return cls({}, {}, {}, [], [], {}, [])
+
+    @classmethod
     def read(cls, path: str | Path) -> Self:
         """The artifact in the file at `path`. Raises ArtifactError when it is missing, damaged or of a newer schema."""
         path = Path(path)
@@ -81,6 +86,11 @@ class Artifact:
         artifact = cls(**tables, kernels=kernels, embedded=embedded)
         check_artifact(path, artifact)
         return artifact
+
+    @property
+    def interface(self) -> Mapping[str, Any]:
+        """What the caller gives and gets: `inputs` and `outputs`, of the program where it has control."""
+        return self.program.get("control", self.program)
 
     def write(self, path: str | Path, weights: Mapping[str, Any] | None = None) -> None:
         """Writes the file at `path`, whole or not at all; `weights` (digest to raw bytes) are embedded.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -34,13 +34,17 @@ class Measured:
     compile_ns: int = 0
 
 
-@dataclass(frozen=True)
-class Specialised:
+class Specialised(Protocol):
     """A segment that was compiled for a run: its number, its artifact, and where its weights lie."""
 
-    number: int
-    artifact: Path
-    sources: Mapping[str, Mapping[str, Any]]
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def artifact(self) -> Path: ...
+
+    @property
+    def sources(self) -> Mapping[str, Mapping[str, Any]]: ...
 
 
 Specialise = Callable[[Mapping[str, Any]], Specialised]

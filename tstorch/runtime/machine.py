@@ -36,6 +36,7 @@ class GpuMachine:
         self._launched = 0
         self._settled_ns = 0
         self.between_ns = 0
+        self.steps: list[tuple[int, int]] | None = None  # of a run a dispatch at a time: (id, wall nanoseconds) each
 
     # ---- what a program asks for
 
@@ -127,6 +128,9 @@ class GpuMachine:
             self.between_ns += time.perf_counter_ns() - self._settled_ns
             self._settled_ns = 0
         self._launched += 1
+        if self.steps is not None:
+            self.steps += self._recorder.run_stepwise(plan)
+            return
         self._pending.append(self._recorder.launch(plan, watch))
         if len(self._pending) > _MOST_PENDING:
             self._settle([])

@@ -66,12 +66,15 @@ class Samples:
     launch: list[float] = field(default_factory=list)
     drifts: list[float] = field(default_factory=list)
     invalid: int = 0
+    ids: list[int] = field(default_factory=list)  # the dispatches of one run, in order: a loop's come again
+    looks: tuple[int, ...] = ()  # bytes that the host looked at, at each synchronisation of one run
 
     def extend(self, block: "Samples") -> None:
         """Adds what another block measured."""
         for name in ("plain", "light", "detailed", "launch", "drifts"):
             getattr(self, name).extend(getattr(block, name))
         self.invalid += block.invalid
+        self.ids, self.looks = block.ids or self.ids, block.looks or self.looks
 
 
 def profile(
@@ -185,6 +188,7 @@ class _Profiler:
 
     def light_run(self, samples: Samples) -> None:
         light = self.worker.measure(self.inputs, self.entry, kind="light")
+        samples.looks = light.looks
         samples.launch.append(self.worker.instrument("launch"))
         if parts := light_parts(light, self.clocked):
             samples.light.append(parts)
@@ -193,19 +197,20 @@ class _Profiler:
 
     def detailed_run(self, samples: Samples) -> None:
         if (parts := self.dispatches()) is not None:
-            samples.detailed.append(parts)
+            samples.ids = [ident for ident, _ in parts]
+            samples.detailed.append([length for _, length in parts])
         else:
             samples.invalid += 1
 
     def plain(self) -> int:
         return self.worker.measure(self.inputs, self.entry).whole_ns
 
-    def dispatches(self) -> list[float] | None:
-        """Raw nanoseconds of each dispatch from one detailed run; None where its ticks are impossible."""
+    def dispatches(self) -> list[tuple[int, float]] | None:
+        """Each dispatch of one detailed run, with its raw nanoseconds; None where its ticks are impossible."""
         if not self.clocked:
-            return [float(wall) for _, wall in self.worker.measure_stepwise(self.inputs, self.entry)]
+            return [(ident, float(wall)) for ident, wall in self.worker.measure_stepwise(self.inputs, self.entry)]
         timed = self.worker.measure(self.inputs, self.entry, kind="detailed").timed
-        return [length for _, length in timed["dispatches"]] if timed and timed["valid"] else None
+        return [(ident, length) for ident, length in timed["dispatches"]] if timed and timed["valid"] else None
 
 
 def light_parts(run: Any, clocked: bool) -> dict[str, float] | None:
@@ -220,7 +225,7 @@ def light_parts(run: Any, clocked: bool) -> dict[str, float] | None:
         "encode": float(spans["encode"]),
         "submit": float(spans["submit"]),
         "gpu": timed.get("gpu", 0.0),
-        "sync": timed.get("sync", 0.0),
+        "sync": timed.get("sync", spans.get("sync", 0.0)),
         "readback": spans["readback"] + timed.get("readback", 0.0),
         "wait": float(spans["wait"]),
         "whole": float(run.whole_ns),
@@ -233,7 +238,7 @@ def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, clocking: 
     raw = [fmean(column) for column in zip(*samples.detailed, strict=True)] if samples.detailed else []
     timing, corrected = _split(samples, parts, clocking)
     columns = list(zip(*samples.detailed, strict=True)) if samples.light else []  # no whole, nothing to share out
-    ids = facts["dispatches"].get(entry, []) if columns else []
+    ids = samples.ids or facts["dispatches"].get(entry, [])
     return {
         "schema": SCHEMA,
         "entry": entry,
@@ -250,10 +255,8 @@ def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, clocking: 
             "sentinel_drift": max(samples.drifts, default=0.0),
             "invalid_runs": samples.invalid,
         },
-        "dispatches": [
-            {"id": ident, "us": us / 1e3, "raw_us": mean / 1e3} | _spread(column)
-            for ident, us, mean, column in zip(ids, corrected, raw if columns else (), columns, strict=True)
-        ],
+        "dispatches": _dispatches(ids if columns else [], corrected, raw if columns else (), columns),
+        "synchronisations": {"count": len(samples.looks), "bytes": sum(samples.looks)},
         "residual_us": (parts["gpu"] - sum(corrected)) / 1e3,
         "samples": {
             "plain_ns": samples.plain,
@@ -263,6 +266,22 @@ def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, clocking: 
             "sentinel_drift": samples.drifts,
         },
     }
+
+
+def _dispatches(
+    ids: Sequence[int], corrected: Sequence[float], raw: Sequence[float], columns: Sequence[Sequence[float]]
+) -> list[dict[str, Any]]:
+    """A row for each dispatch: what it takes in one run, in which a loop may run it several times."""
+    places: dict[int, list[int]] = {}
+    for at, ident in enumerate(ids):
+        places.setdefault(ident, []).append(at)
+    rows = []
+    for ident, own in places.items():
+        column = [sum(times) for times in zip(*(columns[at] for at in own), strict=True)]
+        us, mean = sum(corrected[at] for at in own) / 1e3, sum(raw[at] for at in own) / 1e3
+        again = {"runs": len(own)} if len(own) > 1 else {}
+        rows.append({"id": ident, "us": us, "raw_us": mean, **again} | _spread(column))
+    return rows
 
 
 def _split(

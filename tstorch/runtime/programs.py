@@ -49,9 +49,19 @@ class Programs:
 
     def start(self, inputs: Mapping[str, np.ndarray], kind: Kind) -> Sample | Need:
         """Begins a run. Raises RunError for wrong inputs."""
+        return self._start(inputs, GpuMachine(self._recorder, self._pool, kind))
+
+    def stepwise(self, inputs: Mapping[str, np.ndarray]) -> list[tuple[int, int]]:
+        """Runs a dispatch at a time, after a run that told all shapes: (dispatch id, wall nanoseconds) each."""
+        machine = GpuMachine(self._recorder, self._pool, "plain")
+        machine.steps = []
+        if isinstance(self._start(inputs, machine), Need):
+            raise RunError("a run needs segments that are not compiled yet; run it once before it is timed")
+        return machine.steps
+
+    def _start(self, inputs: Mapping[str, np.ndarray], machine: GpuMachine) -> Sample | Need:
         begin = time.perf_counter_ns()
         table = self._root.artifact.program["control"]
-        machine = GpuMachine(self._recorder, self._pool, kind)
         with machine.first.span("upload"):
             check_inputs(table["inputs"], inputs)
             given = [Value.known(np.asarray(inputs[value["name"]])) for value in table["inputs"]]

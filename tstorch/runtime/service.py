@@ -148,6 +148,8 @@ class Service:
         return {**reply, "received_ns": begin}, outputs
 
     def _stepwise(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
+        if self._programs is not None and header["entry"] == "run":
+            return {"dispatches": self._programs.stepwise(arrays)}, {}
         return {"dispatches": self._loaded.run_stepwise(arrays, header["entry"])}, {}
 
     def _read_state(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
