@@ -2,16 +2,24 @@
 
 import numpy as np
 import pytest
+from chain import Chain
 from networks import onnxruntime_outputs
 from onnx import TensorProto, helper, numpy_helper
 
 import tstorch
 from tstorch.diagnostics import DiagnosticError
+from tstorch.runtime.client import Worker
 
 pytestmark = pytest.mark.gpu
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 BATCH, WIDTH = 2, 3
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    with Worker.start() as worker:
+        yield Chain(worker, tmp_path_factory.mktemp("recurrent"))
 
 
 def recurrent_model(kind: str, steps: int = 5, size: int = 6, lengths: bool = False, given: str = "WRB", **attributes):
@@ -43,10 +51,9 @@ def inputs_of(steps: int = 5, lengths: bool = False) -> dict:
     return given | ({"lengths": np.array([steps - 2, steps], np.int32)} if lengths else {})
 
 
-def check(model, inputs) -> None:
+def check(chain, model, inputs) -> None:
     expected = onnxruntime_outputs(model, inputs)
-    with tstorch.load(model) as loaded:
-        found = loaded.run(inputs)
+    found = chain.run(chain.compiled(model), inputs)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -74,9 +81,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_like_onnxruntime(case):
+def test_like_onnxruntime(case, chain):
     kind, facts = CASES[case]
-    check(recurrent_model(kind, **facts), inputs_of(lengths=facts.get("lengths", False)))
+    check(chain, recurrent_model(kind, **facts), inputs_of(lengths=facts.get("lengths", False)))
 
 
 def test_weights_of_another_size_are_refused():

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from tstorch.passes.convert.onnx import (
     activation,
+    affine,
     constant,
     contrib_attention,
     contrib_fused,
@@ -15,7 +16,9 @@ from tstorch.passes.convert.onnx import (
     contrib_quantized,
     control,
     convolution,
+    einsum,
     elementwise,
+    flex_attention,
     folding,
     fourier,
     indexing,
@@ -43,6 +46,7 @@ FAMILIES = (
     sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling, regions, control,
     folding, recurrent, text, spectra, contrib_fused, contrib_normalization, contrib_attention, contrib_packed,
     contrib_quantized,
+    affine, einsum, flex_attention,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]
