@@ -114,6 +114,12 @@ def test_boxes_that_stay(centred: int, limit: int, overlap: float, score: float)
     check("NonMaxSuppression", [boxes, scores, np.array([limit]), *thresholds], center_point_box=centred)
 
 
+def test_more_choices_than_an_invocation_can_make_are_refused() -> None:
+    inputs = [np.zeros((1, 30000, 4), np.float32), np.zeros((1, 1, 30000), np.float32), np.array([30000])]
+    with pytest.raises(BackendIsNotSupposedToImplementIt, match=r"30000 of 30000 boxes .* expected at most 8886"):
+        backend.run_model(model("NonMaxSuppression", inputs, 1, {}), inputs)
+
+
 def test_no_box_stays_where_none_is_asked_for() -> None:
     boxes, scores = drawn(7, (1, 5, 4)), drawn(8, (1, 1, 5))
     check("NonMaxSuppression", [boxes, scores, np.array([0]), np.float32([0.5]), np.float32([0.0])])

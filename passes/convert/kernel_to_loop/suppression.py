@@ -35,11 +35,16 @@ from tstorch.passes.convert.kernel_to_loop.nest import (
 
 BITS = 32
 ALL = (1 << BITS) - 1
+MOST_THREADS = 256
+MANY = 1 << 21
+"""Boxes that are looked at for one batch and class."""
 
 
 def suppression_schedule(anchor: NonMaxSuppressionOp, threads: int) -> ScheduleAttr:
-    """An invocation for each box, as far as there are."""
+    """An invocation for each box, as far as there are; all that there can be where each would look at very many."""
     count = shape_of(anchor.priorities)[2]
+    if count * integer(anchor.most) > MANY:
+        threads = MOST_THREADS
     return ScheduleAttr.of(KernelKind.SORT, workgroup=(min(1 << (count - 1).bit_length(), threads), 1, 1))
 
 
@@ -70,6 +75,7 @@ class _Suppression:
         self.batch, self.class_ = row // classes, row % classes
         self.steps = ceil(self.count / threads)
         self.words = ceil(self.steps / BITS)
+        self.span = ceil(self.steps / self.words)
         memory = MemRefType(ui32, [self.words * threads])
         self.left = self.build.insert(loop.AllocOp(MemorySpace.WORKGROUP, memory)).memory
         self.last, self.place = private(self.build, [1], i32), private(self.build, [1], i32)
@@ -104,8 +110,8 @@ class _Suppression:
         with loops(build, [self.words]) as [word]:
             own = word * self.threads + self.thread
             store(build, load(build, self.left, own), self.word, Index())
-            with loops(build, [min(self.steps, BITS)]) as [step]:
-                box = (word * BITS + step) * self.threads + self.thread
+            with loops(build, [self.span]) as [step]:
+                box = (word * self.span + step) * self.threads + self.thread
                 bit = Scalar(number(build, 1, ui32), build).apply(ShLIOp, Scalar(self._word_of(step), build))
                 present = Scalar(build.insert(loop.WithinOp([(box, self.count), *self.inside])).result, build)
                 with build.when((present & (self._read(self.word) & bit).compare("ne", 0)).value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 from xdsl.dialects.builtin import i64
@@ -19,6 +19,8 @@ from tstorch.passes.convert.onnx.value import Value
 SIGN, LAST = 1 << 31, (1 << 32) - 1
 MOST_BOXES = 100_000
 """Of so many boxes a workgroup's memory can tell which are left."""
+MOST_LOOKS = 1 << 20
+"""So often an invocation may look at a box: at every 256th for each choice."""
 
 
 @onnx_op("NonMaxSuppression")
@@ -31,6 +33,8 @@ def non_max_suppression(node: Node) -> Value | Counted:
     most = min(count, 0 if limit is None else int(np.asarray(limit).reshape(-1)[0]))
     if most <= 0 or not prod(scores.shape):
         return node.emit.constant(np.zeros((0, 3), np.int64))
+    if most > (allowed := MOST_LOOKS // ceil(count / 256)):
+        raise VerifyException(f"up to {most} of {count} boxes are to be chosen; expected at most {allowed} of so many")
     threshold = node.optional(3)
     overlap = node.emit.constant(np.float32(0)) if threshold is None else threshold.reshape([])
     corners = _corners(boxes, bool(node.attribute("center_point_box")))
