@@ -1,7 +1,7 @@
 """Tests that operators compute on the GPU what ONNX's reference evaluator does, or onnxruntime where that errs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -220,7 +220,50 @@ def resizing() -> Iterator[Case]:
     yield Case("Upsample", 7, [image], {"mode": "nearest", "scales": [1.0, 1.0, 2.0, 3.0]}, oracle="onnxruntime")
 
 
-CASES = [*sampling(), *windows(), *signals(), *positions(), *statistics(), *resizing()]
+def versions() -> Iterator[Case]:
+    """What older opsets say otherwise than the newest."""
+    box = np.abs(floats(2, 3, 4))
+    yield Case("Clip", 7, [floats(2, 3)], {"min": -0.5, "max": 0.5})
+    yield Case("Clip", 10, [floats(2, 3)], {"max": 0.1})
+    for name in ("ReduceL1", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSumSquare"):
+        yield Case(name, 7, [box], {"axes": [0, 2]})
+        yield Case(name, 11, [box], {"axes": [-1], "keepdims": 0})
+        yield Case(name, 18, [box, ints([])], {"noop_with_empty_axes": 1}, stored=(1,))
+    yield Case("ReduceSum", 13, [box, ints(1, -1)], stored=(1,))
+    yield Case("Slice", 7, [box], {"starts": [0, -3], "ends": [1, 100], "axes": [0, 2]})
+    yield Case("Squeeze", 7, [floats(1, 3, 1)], {"axes": [0]})
+    yield Case("Unsqueeze", 11, [box], {"axes": [0, -1]})
+    yield Case("TopK", 7, [box], {"k": 2, "axis": 1}, outputs=2)
+    yield Case("TopK", 10, [box, ints([2])], {"axis": -1}, outputs=2, stored=(1,))
+    for mode in ("constant", "reflect", "edge"):
+        yield Case("Pad", 7, [box], {"pads": [0, 1, 0, 0, 0, 2], "mode": mode, "value": 3.0})
+    for name in ("Softmax", "LogSoftmax", "Hardmax"):
+        yield Case(name, 7, [box], {"axis": 1})
+        yield Case(name, 13, [box], {"axis": 1})
+    yield Case("DepthToSpace", 7, [floats(1, 8, 2, 3)], {"blocksize": 2})
+    nearest = {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "floor", "mode": "nearest"}
+    yield resized(
+        floats(1, 1, 4, 5), "onnxruntime", opset=11, roi=[0, 0, 0, 0, 1, 1, 1, 1], scales=[1, 1, 2.5, 2], **nearest
+    )
+    yield Case("Scatter", 9, [floats(3, 3), ints([0, 1, 2], [2, 0, 1]), floats(2, 3, seed=1)], {"axis": 0})
+    yield Case("Split", 7, [floats(4, 6)], {"axis": 1}, outputs=2)
+    yield Case("Split", 11, [floats(4, 6)], {"axis": 1, "split": [2, 4]}, outputs=2)
+    yield Case("Flatten", 7, [box])
+    yield Case("Concat", 7, [box, box], {"axis": 1})
+    yield Case("PRelu", 7, [floats(2, 3, 4, 4), floats(3, 1, 1)])
+    yield Case("MaxPool", 8, [floats(1, 2, 5, 5)], {"kernel_shape": [2, 2]}, outputs=2)
+    yield Case("BatchNormalization", 9, [floats(4, 3, 5), *(np.abs(floats(3, seed=seed)) for seed in range(4))])
+
+
+CASES = [
+    *(replace(case, oracle="onnxruntime") for case in versions()),
+    *sampling(),
+    *windows(),
+    *signals(),
+    *positions(),
+    *statistics(),
+    *resizing(),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -138,6 +138,8 @@ class _Sampler:
                 return (row + half) / scale - half
             case "pytorch_half_pixel":
                 return (row + half) / scale - half if axis.target > 1 else row
+            case "tf_half_pixel_for_nn":
+                return (row + half) / scale
             case "half_pixel_symmetric":
                 centre = np.float32(axis.size / 2) * (1 - np.float32(axis.target) / length)
                 return centre + (row + half) / scale - half

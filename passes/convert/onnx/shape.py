@@ -21,13 +21,13 @@ def identity(node: Node) -> Value:
 
 @onnx_op("Dropout")
 def dropout(node: Node) -> Sequence[Value]:
-    """Nothing, for inference or a ratio of 0; the mask says that all is kept."""
+    """Nothing, for inference or a ratio of 0; the mask says that all is kept: in numbers, up to opset 9."""
     value, training = node.input(0), node.constant(2)
     if training is not None and training.item():
         ratio = node.constant(1)
         if ratio is None or ratio.item() > 0:
             raise VerifyException("training_mode is true, which drops at random; export the model for inference")
-    return [value, value.emit.full(True, value.shape, i1)] if node.is_used(1) else [value]
+    return [value, value.emit.full(True, value.shape, i1 if node.version >= 10 else value.element)]
 
 
 @onnx_op("Reshape")
