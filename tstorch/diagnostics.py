@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
@@ -32,6 +33,33 @@ class DiagnosticError(Exception):
     def name_operator(self, operator: str) -> None:
         """Says behind the node's name what operator it is, as in `Mul, opset 14`."""
         self.args = (f"onnx '{self.node}' ({operator}): {self._message}",)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One rule of a device that a model breaks: the smallest change that helps is said with it."""
+
+    rule: str
+    node: str
+    value: int | float | str
+    limit: int | float | str
+    change: str
+
+    def __str__(self) -> str:
+        at = f"{self.node}: " if self.node else ""
+        return f"{at}{self.rule} is {_grouped(self.limit)}, this needs {_grouped(self.value)}; {self.change}"
+
+
+def _grouped(value: int | float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
+
+
+class LimitError(DiagnosticError):
+    """What the model needs is beyond a limit of the target that it is compiled for."""
+
+    def __init__(self, message: str, violation: Violation, *, node: str | None = None) -> None:
+        super().__init__(message, node=node)
+        self.violation = violation
 
 
 class UsageError(DiagnosticError):

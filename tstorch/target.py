@@ -13,7 +13,9 @@ from xdsl.ir import Attribute
 from tstorch.diagnostics import DiagnosticError
 
 DeviceClass = Literal["cpu", "integrated", "discrete"]
-_DEVICES = Path(__file__).resolve().parent / "devices"
+DEVICES = Path(__file__).resolve().parent / "devices"
+# What a device file says beside what is compiled for; `tstorch-fit` reads it.
+_BESIDE = {"about", "memory", "ceilings"}
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,11 @@ class Target:
 
         Raises DiagnosticError naming the ids that exist, or what is wrong in the file.
         """
-        known = {path.stem: path for path in sorted(_DEVICES.glob("*.toml"))}
+        known = {path.stem: path for path in sorted(DEVICES.glob("*.toml"))}
         path = known.get(id_or_path, Path(id_or_path))
         try:
-            return cls.from_json(tomllib.loads(path.read_text(encoding="utf-8")))
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls.from_json({key: value for key, value in data.items() if key not in _BESIDE})
         except OSError as error:
             raise DiagnosticError(
                 f"target '{id_or_path}' is neither a known id nor a file; known ids: {', '.join(known)}"

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.irdl import IRDLOperation, result_def
@@ -56,3 +57,16 @@ def require_type(op: Operation, value: SSAValue, expected: Attribute) -> None:
     """Raises VerifyException where the value has another type."""
     if value.type != expected:
         raise VerifyException(f"'{op.name}' got a value of type {value.type}; expected {expected}")
+
+
+@dataclass(frozen=True)
+class Excess:
+    """A limit of the target, by WebGPU's name, that a module goes beyond."""
+
+    rule: str
+    value: int
+    limit: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.what}; the target allows {self.limit}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from enum import auto
+from math import prod
 from typing import TypeVar
 
 from xdsl.dialects.builtin import (
@@ -41,7 +42,7 @@ from xdsl.utils.str_enum import StrEnum
 
 from tstorch.dialects.loop.access import i64_array
 from tstorch.dialects.loop.types import ui32
-from tstorch.dialects.wgsl.base import BodyOp, StatementOp
+from tstorch.dialects.wgsl.base import BodyOp, Excess, StatementOp
 from tstorch.dialects.wgsl.spelling import SpellingOf, Text, is_wgsl_type, join, name_of, type_name
 from tstorch.dialects.wgsl.words import RESERVED
 
@@ -113,22 +114,23 @@ class ModuleOp(IRDLOperation):
         if problem := self.excess():
             raise VerifyException(f"kernel @{self.sym_name.data}: {problem}")
 
-    def excess(self) -> str | None:
-        """What the module asks for beyond the target's limits, and what the target has; None where it fits."""
-        memory = sum(op.bytes for op in self.body.block.ops if isinstance(op, WorkgroupOp))
-        if memory > (most := self.limit("max_compute_workgroup_storage_size", 16384)):
-            return f"{memory} bytes of workgroup memory; the target has {most}"
+    def excess(self) -> Excess | None:
+        """The first limit of the target that the module goes beyond; None where it fits."""
         sizes = self.function.workgroup_size
-        if (n := sizes[0] * sizes[1] * sizes[2]) > (most := self.limit("max_compute_invocations_per_workgroup", 256)):
-            return f"{n} invocations in a workgroup; the target allows {most}"
-        for axis, size, default in zip("xyz", sizes, (256, 256, 64), strict=True):
-            if size > (most := self.limit(f"max_compute_workgroup_size_{axis}", default)):
-                return f"a workgroup of {size} along {axis}; the target allows {most}"
-        if (n := len(self.bindings)) > (most := self.limit("max_storage_buffers_per_shader_stage", 8)):
-            return f"{n} bindings; the target allows {most}"
-        if (n := max(self.grid.get_values())) > (most := self.limit("max_compute_workgroups_per_dimension", 65535)):
-            return f"{n} workgroups along one axis; the target allows {most}"
-        return None
+        needs = [
+            ("max_compute_workgroup_storage_size", 16384, self._workgroup_bytes(), "bytes of workgroup memory"),
+            ("max_compute_invocations_per_workgroup", 256, prod(sizes), "invocations in a workgroup"),
+            ("max_compute_workgroup_size_x", 256, sizes[0], "invocations of a workgroup along x"),
+            ("max_compute_workgroup_size_y", 256, sizes[1], "invocations of a workgroup along y"),
+            ("max_compute_workgroup_size_z", 64, sizes[2], "invocations of a workgroup along z"),
+            ("max_storage_buffers_per_shader_stage", 8, len(self.bindings), "bindings"),
+            ("max_compute_workgroups_per_dimension", 65535, max(self.grid.get_values()), "workgroups along one axis"),
+        ]
+        found = (Excess(rule, value, self.limit(rule, default), what) for rule, default, value, what in needs)
+        return next((each for each in found if each.value > each.limit), None)
+
+    def _workgroup_bytes(self) -> int:
+        return sum(op.bytes for op in self.body.block.ops if isinstance(op, WorkgroupOp))
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")

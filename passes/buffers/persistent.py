@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import TensorType
 
-from tstorch.diagnostics import DiagnosticError
+from tstorch.diagnostics import LimitError, Violation
 from tstorch.dialects.buf import BufferOp, Category, storage_bytes
 from tstorch.dialects.program import INIT
 from tstorch.target import Limits, Target
@@ -84,12 +84,13 @@ class Persistent:
 
 
 def check_binding(type: TensorType, limits: Limits, what: str, node: str | None = None) -> None:
-    """Raises DiagnosticError where a tensor is larger than one binding may be."""
-    size = storage_bytes(type)
-    if size > limits.max_storage_buffer_binding_size:
-        raise DiagnosticError(
-            f"{what} takes {size} bytes; one binding of the target holds {limits.max_storage_buffer_binding_size}; "
+    """Raises LimitError where a tensor is larger than one binding may be."""
+    size, limit = storage_bytes(type), limits.max_storage_buffer_binding_size
+    if size > limit:
+        raise LimitError(
+            f"{what} takes {size} bytes; one binding of the target holds {limit}; "
             "split the tensor in the model, or compile for a target with larger bindings",
+            Violation("max_storage_buffer_binding_size", node or what, size, limit, "split the tensor in the model"),
             node=node,
         )
 

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from xdsl.context import Context
 from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, ModuleOp, i64
 
-from tstorch.diagnostics import DiagnosticError
+from tstorch.diagnostics import LimitError, Violation
 from tstorch.dialects.loop import KernelOp
+from tstorch.dialects.wgsl.base import Excess
 from tstorch.levels import Level
 from tstorch.locations import served_ids
 from tstorch.passes.base import TSTorchPass
@@ -51,14 +52,19 @@ class ConvertLoopToWgslPass(TSTorchPass):
         for kernel in [op for op in module.ops if isinstance(op, KernelOp)]:
             shader = convert_kernel(kernel, limits)
             if excess := shader.excess():
-                nodes = served_ids(next(iter(kernel.body.block.ops)))
-                what = f"kernel @{kernel.sym_name.data} takes {excess}; choose a larger --target"
-                raise DiagnosticError(what, node=next(iter(nodes), None))
+                raise _too_large(kernel, excess)
             block = kernel.parent_block()
             if block is not None:
                 block.insert_op_before(shader, kernel)
             kernel.detach()
             kernel.erase()
+
+
+def _too_large(kernel: KernelOp, excess: Excess) -> LimitError:
+    node = next(iter(served_ids(next(iter(kernel.body.block.ops)))), None)
+    change = "choose a larger --target"
+    violation = Violation(excess.rule, node or "", excess.value, excess.limit, change)
+    return LimitError(f"kernel @{kernel.sym_name.data} takes {excess}; {change}", violation, node=node)
 
 
 def _special_limits(module: ModuleOp) -> DictionaryAttr | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from tstorch.artifact.errors import ArtifactError
+from tstorch.diagnostics import Violation
 
 if TYPE_CHECKING:
     from tstorch.artifact.format import Artifact
@@ -19,34 +21,56 @@ def check_limits(artifact: Artifact) -> None:
     Drivers notice some of it at the first run, without a name, and some not at all.
     """
     limits = artifact.manifest["target"]["limits"]
+    for text, violation in _broken(artifact, limits):
+        raise ArtifactError(f"{text}; the target allows {violation.limit}; {violation.change}")
+
+
+def violations(artifact: Artifact, limits: Mapping[str, int]) -> list[Violation]:
+    """Every limit that a dispatch or a buffer of the artifact exceeds, in the order of the program."""
+    return [violation for _, violation in _broken(artifact, limits)]
+
+
+def _broken(artifact: Artifact, limits: Mapping[str, int]) -> Iterator[tuple[str, Violation]]:
     for commands in artifact.program["entries"].values():
         for command in commands:
-            if command["op"] == "dispatch" and (problem := next(_problems(artifact, command, limits), None)):
-                raise ArtifactError(f"{_served(artifact, command['id'])}: {problem}")
+            if command["op"] == "dispatch":
+                for rule, value, text in _needs(artifact, command):
+                    if value > limits[rule]:
+                        served = _served(artifact, command["id"])
+                        yield f"{served}: {text}", Violation(rule, served, value, limits[rule], _CHANGES[rule])
+    rule = "max_buffer_size"
     for buffer in artifact.program["buffers"]:
-        if buffer["bytes"] > (most := limits["max_buffer_size"]):
-            raise ArtifactError(
-                f"buffer '{buffer['name']}' ({buffer['category']}) has {buffer['bytes']} bytes; the target allows "
-                f"{most}; choose a larger --target, or smaller inputs"
-            )
+        if buffer["bytes"] > limits[rule]:
+            what = f"buffer '{buffer['name']}' ({buffer['category']})"
+            violation = Violation(rule, what, buffer["bytes"], limits[rule], _CHANGES[rule])
+            yield f"{what} has {buffer['bytes']} bytes", violation
 
 
-def _problems(artifact: Artifact, command: Command, limits: Mapping[str, int]) -> Iterator[str]:
-    what, advice = f"dispatch {command['id']}", "choose a larger --target, or smaller inputs"
-    most = limits["max_compute_workgroups_per_dimension"]
+_SMALLER = "choose a larger --target, or smaller inputs"
+_CHANGES = {
+    "max_compute_workgroups_per_dimension": _SMALLER,
+    "max_storage_buffer_binding_size": f"split the tensor in the model; or {_SMALLER}",
+    "max_storage_buffers_per_shader_stage": "compile for this target, so that fusion stops earlier",
+    "max_compute_workgroup_storage_size": "compile for this target, so that tiles are smaller",
+    "max_compute_invocations_per_workgroup": "compile for this target, so that workgroups are smaller",
+    "max_buffer_size": _SMALLER,
+}
+
+
+def _needs(artifact: Artifact, command: Command) -> Iterator[tuple[str, int, str]]:
+    """What one dispatch asks of each limit, and how that is said."""
+    what, kernel = f"dispatch {command['id']}", f"kernel '{command['kernel']}'"
+    facts = artifact.kernels[command["kernel"]].map
     for axis, count in zip("xyz", command["grid"], strict=True):
-        if count > most:
-            yield f"{what} launches {count} workgroups along {axis}; the target allows {most}; {advice}"
-    most = limits["max_storage_buffer_binding_size"]
+        yield "max_compute_workgroups_per_dimension", count, f"{what} launches {count} workgroups along {axis}"
     for binding in command["bindings"]:
-        if binding["bytes"] > most:
-            yield f"{what} binds {binding['bytes']} bytes at once; the target allows {most}; {advice}"
-    most = limits["max_storage_buffers_per_shader_stage"]
-    if (count := len(command["bindings"])) > most:
-        yield f"{what} binds {count} buffers; the target allows {most}; {advice}"
-    most = limits["max_compute_workgroup_storage_size"]
-    if (used := artifact.kernels[command["kernel"]].map.get("workgroup_bytes", 0)) > most:
-        yield f"kernel '{command['kernel']}' uses {used} bytes of workgroup memory; the target allows {most}; {advice}"
+        yield "max_storage_buffer_binding_size", binding["bytes"], f"{what} binds {binding['bytes']} bytes at once"
+    count = len(command["bindings"])
+    yield "max_storage_buffers_per_shader_stage", count, f"{what} binds {count} buffers"
+    used = facts.get("workgroup_bytes", 0)
+    yield "max_compute_workgroup_storage_size", used, f"{kernel} uses {used} bytes of workgroup memory"
+    together = prod(facts.get("workgroup") or (1,))
+    yield "max_compute_invocations_per_workgroup", together, f"{kernel} runs {together} invocations in a workgroup"
 
 
 def _served(artifact: Artifact, ident: int) -> str:

@@ -161,7 +161,8 @@ class Service:
 
     def _instrument(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
         """One reading of a named instrument: nanoseconds, or the ceilings' rates."""
-        self._loaded  # noqa: B018  (instruments belong to the device of what is loaded)
+        if self._device is None:
+            raise RunError("no device is open; call open() or load() first")
         match header["name"]:
             case "warm":
                 return {"ns": self._instruments.warm(header["seconds"])}, {}

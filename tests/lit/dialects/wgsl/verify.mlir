@@ -51,7 +51,7 @@ wgsl.module @k grid [1, 1, 1] {
 // -----
 
 // Tests that a target may allow more, and that an axis has a limit of its own.
-// CHECK: kernel @k: a workgroup of 128 along z; the target allows 64
+// CHECK: kernel @k: 128 invocations of a workgroup along z; the target allows 64
 wgsl.module @k grid [1, 1, 1] attributes {limits = {max_compute_invocations_per_workgroup = 1024 : i64}} {
   wgsl.function @main workgroup [4, 1, 128] (%wg, %lid) {
   }
@@ -60,7 +60,7 @@ wgsl.module @k grid [1, 1, 1] attributes {limits = {max_compute_invocations_per_
 // -----
 
 // Tests that workgroup memory fits the target.
-// CHECK: kernel @k: 16400 bytes of workgroup memory; the target has 16384
+// CHECK: kernel @k: 16400 bytes of workgroup memory; the target allows 16384
 wgsl.module @k grid [1, 1, 1] {
   %x = wgsl.workgroup @w0 : memref<1025xvector<4xf32>>
   wgsl.function @main workgroup [1, 1, 1] (%wg, %lid) {

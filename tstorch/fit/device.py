@@ -1,0 +1,121 @@
+"""A device as data: what to compile for, how much memory it gives, how fast it is, and who says so."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tstorch.diagnostics import DiagnosticError
+from tstorch.target import DEVICES, Target
+
+CONFIDENCE = ("measured", "cited", "assumed")
+_TABLES = {
+    "about": {"name", "form", "sources", "confidence"},
+    "memory": {"hard", "pessimistic", "overhead", "source"},
+    "ceilings": {"copy_gb_s", "fma_gflop_s", "source"},
+}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes: `hard` is what nothing larger can have, `pessimistic` what may already be refused; None where unknown.
+
+    `overhead` is what driver and browser take beside the model's own buffers.
+    """
+
+    hard: int | None = None
+    pessimistic: int | None = None
+    overhead: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The most that the device does in a second, in GB and GFLOP; None where unknown."""
+
+    copy_gb_s: float | None = None
+    fma_gflop_s: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device file. `form` is phone, integrated, discrete, software or specification."""
+
+    target: Target
+    name: str
+    form: str
+    confidence: str
+    sources: tuple[str, ...]
+    memory: Memory
+    rates: Rates
+
+    @classmethod
+    def load(cls, id_or_path: str) -> Device:
+        """A device by id (`--list-devices` has them) or by the path of a TOML file. Raises DiagnosticError."""
+        target = Target.load(id_or_path)
+        path = Path(id_or_path)
+        known = DEVICES / f"{id_or_path}.toml"
+        source = known if known.exists() else path
+        try:
+            return cls._from_toml(target, tomllib.loads(source.read_text(encoding="utf-8")))
+        except DiagnosticError as error:
+            raise DiagnosticError(f"device file '{source}': {error}") from error
+
+    @classmethod
+    def _from_toml(cls, target: Target, data: Mapping[str, Any]) -> Device:
+        tables = {name: _table(data, name) for name in _TABLES}
+        about, memory, rates = tables["about"], tables["memory"], tables["ceilings"]
+        confidence = about.get("confidence", "assumed")
+        if confidence not in CONFIDENCE:
+            raise DiagnosticError(f"about.confidence is {confidence!r}; expected one of {', '.join(CONFIDENCE)}")
+        return cls(
+            target,
+            str(about.get("name", target.id)),
+            str(about.get("form", target.device_class)),
+            confidence,
+            tuple(about.get("sources", ())),
+            Memory(
+                _size(memory, "hard"),
+                _size(memory, "pessimistic"),
+                _size(memory, "overhead") or 0,
+                str(memory.get("source", "")),
+            ),
+            Rates(_rate(rates, "copy_gb_s"), _rate(rates, "fma_gflop_s"), str(rates.get("source", ""))),
+        )
+
+
+def known_devices() -> list[str]:
+    """The ids of the devices that come with TSTorch, in order."""
+    return sorted(path.stem for path in DEVICES.glob("*.toml"))
+
+
+def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = data.get(name, {})
+    if not isinstance(table, dict):
+        raise DiagnosticError(f"{name} is {table!r}; expected a table of {', '.join(sorted(_TABLES[name]))}")
+    if unknown := set(table) - _TABLES[name]:
+        raise DiagnosticError(
+            f"unknown key {', '.join(f'{name}.{key}' for key in sorted(unknown))}; "
+            f"{name} has {', '.join(sorted(_TABLES[name]))}"
+        )
+    return table
+
+
+def _size(table: Mapping[str, Any], key: str) -> int | None:
+    value = table.get(key)
+    if value is not None and (type(value) is not int or value < 0):
+        raise DiagnosticError(f"memory.{key} is {value!r}; expected a number of bytes")
+    return value
+
+
+def _rate(table: Mapping[str, Any], key: str) -> float | None:
+    value = table.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+        raise DiagnosticError(f"ceilings.{key} is {value!r}; expected a positive number")
+    return float(value)
