@@ -67,8 +67,6 @@ def fit_lines(fit: Fit) -> list[str]:
     if fit.memory is not None:
         memory = fit.memory
         parts = ", ".join(f"{name} {memory[name]:,}" for name in MEMORY)
-            f"{name} {memory[name]:,}" for name in ("weights", "activations", "staging", "loading", "overhead")
-        )
         lines.append(f"  memory: {memory['total']:,} bytes: {parts}; {_budget(fit.device)}")
     if fit.floor_ms is not None:
         lines.append(f"  time: at best {fit.floor_ms:.3g} ms, {fit.dispatches} dispatches ({fit.device.rates.source})")
