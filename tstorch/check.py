@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, StringAttr
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 
-from tstorch.compiled import Compiled, imported, lower
+from tstorch.compiled import Compiled, Recipe, imported, lower
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.prim.reference import evaluate
 from tstorch.dialects.prim.stored import numbers_of
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.levels import Level
-from tstorch.pipeline import optional_passes
+from tstorch.passes.convert.convert_onnx_to_prim import ConvertOnnxToPrimPass
+from tstorch.passes.program.cut_segments import CutSegmentsPass
+from tstorch.pipeline import optional_passes, run_passes
+from tstorch.program_reference import ProgramReference
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -79,16 +82,24 @@ def _numpy_outputs(compiled: Compiled, inputs: Arrays) -> Arrays:
     assert compiled.model is not None
     recipe = replace(compiled.recipe, rules=(), without=optional_passes(), plugins=False)
     module = imported(compiled.model, recipe, compiled.store)
-    lower(module, Level.PRIM, recipe, recipe.context())
-    main = next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == "main")
-    given = [inputs[name] for name in _names(main.arg_attrs)]
 
     def weight(op: WeightOp | DerivedOp) -> np.ndarray:
         if isinstance(op, DerivedOp):
             raise LookupError(f"'{op.key.data}' is derived from other weights, which only an optional pass does")
         return compiled.store.array(op.file.data, op.key.data, op.digest.data, op.result.type)
 
+    if "control" in compiled.artifact.program:
+        return ProgramReference(compiled, lambda graph: _convert(graph, recipe), weight).run(module, inputs)
+    lower(module, Level.PRIM, recipe, recipe.context())
+    main = next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == "main")
+    given = [inputs[name] for name in _names(main.arg_attrs)]
     return dict(zip(_names(main.res_attrs), evaluate(main, given, weight), strict=True))
+
+
+def _convert(module: ModuleOp, recipe: Recipe) -> None:
+    """Turns graphs into primitives, cut where only a run can tell how they go on, and still of the model's types."""
+    steps = [CutSegmentsPass(always=True), ConvertOnnxToPrimPass()]
+    run_passes(module, steps, recipe.context())
 
 
 def _names(attributes: ArrayAttr[DictionaryAttr] | None) -> list[str]:

@@ -71,6 +71,7 @@ class Model:
         self._startup_ms = dict(worker.startup_ms)
         self._load_ms = 1e3 * (time.perf_counter() - begin)
         self._first_run_ms: float | None = None
+        self._special_ms = 0.0
 
     @property
     def artifact(self) -> Artifact:
@@ -109,8 +110,14 @@ class Model:
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """The model's outputs by name. Raises RunError for inputs of wrong name, dtype or shape, and a dead worker."""
         measured = self._worker.measure(dict(inputs), self.ENTRY)
-        self._first_run_ms = self._first_run_ms or measured.whole_ns / 1e6
+        self._note_first_run(measured.whole_ns / 1e6)
         return measured.outputs
+
+    def _note_first_run(self, milliseconds: float) -> None:
+        """Keeps how long the first run took, and what of that went to segments whose shapes it told."""
+        if self._first_run_ms is None:
+            self._first_run_ms = milliseconds
+            self._special_ms = sum(special.ms for special in self.specialised)
 
     def profile(
         self,
@@ -127,8 +134,8 @@ class Model:
         before = environment()
         ceilings = self._worker.ceilings()  # first, so that the profile's count of dispatches is complete
         profile = self._worker.profile(given, entry=self.ENTRY, progress=self._progress, **counts)
-        self._first_run_ms = self._first_run_ms or profile["first_run_ms"]
-        return record_trace(
+        self._note_first_run(profile["first_run_ms"])
+        trace = record_trace(
             self._special.whole(),
             adapter=self.adapter,
             inputs=[self._input_facts(value, drawn=inputs is None) for value in self.inputs],
@@ -137,6 +144,9 @@ class Model:
             environment=before,
             kind=Measured,
         )
+        if self.specialised:
+            trace.measured["specialised"] = [special.to_json() for special in self.specialised]
+        return trace
 
     def annotated(self, trace: Trace, level: Level) -> str:
         """The IR at `level`, with locations, and on its ops what `trace` measured.
@@ -170,6 +180,7 @@ class Model:
             busy=self._loaded.busy,
             first_run=first_run,
             wall=self._load_ms + first_run,
+            specialise=self._special_ms,
         )
 
     def close(self) -> None:

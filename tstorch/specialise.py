@@ -45,6 +45,10 @@ class Special:
         """Where its weights lie."""
         return self.compiled.sources
 
+    def to_json(self) -> dict[str, Any]:
+        """As the trace holds it."""
+        return {"segment": self.name, "shapes": list(self.shapes), "ms": self.ms}
+
 
 class Specialiser:
     """Compiles the segments of one program, and of what was made of them, into `folder`. Raises DiagnosticError."""

@@ -50,16 +50,15 @@ def merged(root: Artifact, parts: Sequence[Artifact]) -> Artifact:
     every = [root, *parts]
     entries: Table = {}
     buffers: list[Table] = []
+    memory = {**root.memory, "timeline": [], "tensors": []}
     for number, artifact in enumerate(every):
-        stem = f"s{number}." if number else ""
-        entries |= {f"{stem}{name}": commands for name, commands in artifact.program["entries"].items()}
-        buffers += [
-            {**row, "id": len(buffers) + at, "name": f"{stem}{row['name']}"}
-            for at, row in enumerate(artifact.program["buffers"])
-        ]
-    memory = {**root.memory}
-    memory["timeline"] = [row for artifact in every for row in artifact.memory["timeline"]]
-    memory["tensors"] = [row for artifact in every for row in artifact.memory["tensors"]]
+        stem, shift = f"s{number}." if number else "", len(buffers)
+        for name, commands in artifact.program["entries"].items():
+            entries[f"{stem}{name}"] = [_shifted(command, shift) for command in commands]
+        rows = artifact.program["buffers"]
+        buffers += [{**row, "id": row["id"] + shift, "name": f"{stem}{row['name']}"} for row in rows]
+        memory["timeline"] += artifact.memory["timeline"]
+        memory["tensors"] += [{**row, "buffer": row["buffer"] + shift} for row in artifact.memory["tensors"]]
     memory["arena_peak"] = sum(artifact.memory["arena_peak"] for artifact in every)
     memory["lower_bound"] = max(artifact.memory["lower_bound"] for artifact in every)
     return replace(
@@ -71,6 +70,13 @@ def merged(root: Artifact, parts: Sequence[Artifact]) -> Artifact:
         memory=memory,
         remarks=[remark for artifact in every for remark in artifact.remarks],
     )
+
+
+def _shifted(command: Mapping[str, Any], shift: int) -> Table:
+    """A dispatch whose buffers are counted after those of other artifacts; other commands as they are."""
+    if command["op"] != "dispatch":
+        return dict(command)
+    return {**command, "bindings": [{**view, "buffer": view["buffer"] + shift} for view in command["bindings"]]}
 
 
 def _nodes(artifacts: Sequence[Artifact]) -> list[Table]:

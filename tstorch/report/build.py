@@ -14,7 +14,9 @@ SCHEMA = "tstorch-report/1"
 
 # The parts of a light run, in the order in which they happen (DESIGN 6): they and nothing else add up to `whole`.
 PARTS = ("handoff", "upload", "encode", "submit", "launch", "gpu", "sync", "readback", "unattributed")
-COLD_STAGES = ("import", "device", "passes", "codegen", "pipelines", "upload", "init", "first_run", "unattributed")
+COLD_STAGES = (
+    "import", "device", "passes", "codegen", "pipelines", "upload", "init", "specialise", "first_run", "unattributed",
+)  # fmt: skip
 
 
 def build_report(trace: Trace) -> Record:
@@ -36,8 +38,10 @@ def build_report(trace: Trace) -> Record:
         "parts_us": measured["parts_us"],
         "timing": measured["timing"],
         "ceilings": measured.get("ceilings"),
-        "dispatches": len(timed_dispatches(trace)),
+        "dispatches": sum(row.get("runs", 1) for row in timed_dispatches(trace)),
         "submitted": measured["submitted"],
+        "synchronisations": measured.get("synchronisations"),
+        "specialised": measured.get("specialised", []),
         "dispatch_table": [_dispatch_row(dispatch) for dispatch in timed_dispatches(trace)],
         "kernels": _kernel_rows(trace),
         "nodes": _node_rows(trace),

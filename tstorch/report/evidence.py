@@ -21,6 +21,8 @@ def rows(report: Record, *, full: bool) -> Iterator[Row]:
     yield "Steady latency", _steady(report)
     yield from labelled("Cold start", _cold(report))
     yield from labelled("Parts of a run's time", _parts(report["parts_us"]))
+    if report.get("synchronisations"):
+        yield from labelled("Decided by the host", _decisions(report))
     yield from labelled("Kernels", _kernels(report, None if full else KERNELS))
     yield from labelled("Fusion done", _fused(report, None if full else FUSED))
     yield from labelled("Fusion declined, and why", _refused(report, None if full else REFUSED))
@@ -78,6 +80,17 @@ def _parts(parts: Record) -> list[str]:
         f"{name} {time_text(us)} ({share_text(us, whole)})" for name, us in parts.items() if name != "whole" and us
     ]
     return _sum_lines(time_text(whole), cells)
+
+
+def _decisions(report: Record) -> list[str]:
+    """What a run stops for, and what was compiled for the shapes that runs told."""
+    looks, names = report["synchronisations"], node_names(report)
+    hosts = [names[node["id"]] for node in report["nodes"] if node["where"] == "host"]
+    first = f"{looks['count']} synchronisations a run, {bytes_text(looks['bytes'])} looked at, {time_text(looks['us'])}"
+    made = report.get("specialised") or []
+    spent = ms_text(sum(row["ms"] for row in made))
+    lines = [first + (f"; at {few(hosts, 3)}" if hosts else "")]
+    return [*lines, f"{len(made)} segments compiled for shapes that runs told, in {spent}"] if made else lines
 
 
 def _sum_lines(total: str, cells: list[str]) -> list[str]:

@@ -16,8 +16,11 @@ ALMOST = 0.9
 
 
 def timed_dispatches(trace: Trace) -> list[Record]:
-    """The dispatches that a run submits, in order: those of `init` run once, at load, and are no part of latency."""
-    return [dispatch for dispatch in trace.dispatches if dispatch["entry"] != "init"]
+    """The dispatches that a run submits, in order: those of `init` run once, at load, and are no part of latency.
+
+    Nor are those of a program that its runs went past: a branch that was not taken.
+    """
+    return [row for row in trace.dispatches if row["entry"] != "init" and row.get("runs", 1)]
 
 
 def total_us(dispatches: Iterable[Record]) -> float | None:

@@ -26,12 +26,14 @@ def cold_stages(
     busy: Milliseconds,
     first_run: float,
     wall: float,
+    specialise: float = 0.0,
 ) -> list[Record]:
     """The stages of a cold start in the report's words, and last what no instrument saw: they sum to `wall`.
 
     `session` is its own (import, passes, codegen, and `device`: how long it waited for the worker, which starts
     meanwhile), `startup` the worker's, `load` and `busy` the runner's stages of loading on the critical path and in
-    themselves. All in milliseconds.
+    themselves. `specialise` is what of the first run went to compiling segments whose shapes it told. All in
+    milliseconds.
     """
     on_path = {
         "import": session.get("import", 0.0),
@@ -41,7 +43,8 @@ def cold_stages(
         "pipelines": _sum(load, "prepare", "pipelines", "bind"),
         "upload": _sum(load, "upload"),
         "init": _sum(load, "init"),
-        "first_run": first_run,
+        **({"specialise": specialise} if specialise else {}),
+        "first_run": first_run - specialise,
     }
     own = on_path | {
         "device": startup["total"] + _sum(busy, "device", "self_test"),
@@ -110,7 +113,9 @@ def _dispatches(artifact: Artifact, profile: Mapping[str, Any]) -> list[Record]:
         if command["op"] == "dispatch"
     }
     measured = {row["id"]: {key: value for key, value in row.items() if key != "id"} for row in profile["dispatches"]}
-    return [row | planned[row["id"]] | measured.get(row["id"], {}) for row in artifact.dispatches]
+    decided = "control" in artifact.program and bool(measured)
+    unmeasured = {"runs": 0} if decided else {}
+    return [row | planned[row["id"]] | measured.get(row["id"], unmeasured) for row in artifact.dispatches]
 
 
 def _runs(samples: Mapping[str, Any]) -> Iterator[Record]:
@@ -139,7 +144,14 @@ def _measured(artifact: Artifact, profile: Mapping[str, Any]) -> Record:
         "submitted": profile["submitted"],
         "memory": _memory(artifact.memory, profile["memory"]),
         "warmup_runs": profile["warmup_runs"],
+        **_synchronised(profile, parts),
     }
+
+
+def _synchronised(profile: Mapping[str, Any], parts: Mapping[str, Any]) -> Record:
+    """What a program's run stops for: how often the host looks at bytes of the GPU, and how long that takes."""
+    found = profile.get("synchronisations")
+    return {"synchronisations": {**found, "us": parts["sync"]}} if found and found["count"] else {}
 
 
 def _memory(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Record:
