@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from xdsl.dialects.builtin import i1, i32, i64
+from xdsl.dialects.builtin import i1, i64
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.cumulative import CumulativeOp
@@ -20,17 +20,22 @@ from tstorch.passes.convert.onnx.value import Value
 
 def number_of(flags: Value) -> Value:
     """How many of a vector's flags are set, as a scalar i64."""
-    return flags.convert(i32).reduce("add", [0]).convert(i64)
+    return flags.convert(i64).reduce("add", [0])
 
 
 def chosen(flags: Value) -> Value:
-    """The positions of a vector's set flags, in order, as i32; behind them some positions that mean nothing.
+    """The positions of a vector's set flags, in order, as i64; behind them some positions that mean nothing.
 
     Flag number k stands where the running count of flags first exceeds k.
     """
-    running = flags.emit.value(CumulativeOp(flags.convert(i32).ssa, dimension=0))
+    running = flags.emit.value(CumulativeOp(flags.convert(i64).ssa, dimension=0))
     found = flags.emit.value(SearchSortedOp(running.ssa, (counted(flags) + 1).ssa))
-    return found.minimum(flags.shape[0] - 1)
+    return as_positions(found, flags.shape[0])
+
+
+def as_positions(value: Value, size: int) -> Value:
+    """Numbers as i64, of which later passes see that they are positions below the size."""
+    return value.convert(i64).maximum(0).minimum(size - 1)
 
 
 def taken(value: Value, positions: Value, axis: int) -> Value:
@@ -61,7 +66,7 @@ def non_zero(node: Node) -> Counted:
     positions = chosen(flags)
     inner = [prod(value.shape[at + 1 :]) for at in range(value.rank)]
     rows = [digit(positions, below, size) for below, size in zip(inner, value.shape, strict=True)]
-    first, *others = [row.convert(i64).reshape([1, *row.shape]) for row in rows]
+    first, *others = [row.reshape([1, *row.shape]) for row in rows]
     return Counted(first.concatenate(others, 0), 1, count)
 
 

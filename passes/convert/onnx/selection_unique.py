@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from xdsl.dialects.builtin import i32, i64
+from xdsl.dialects.builtin import i64
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.cumulative import CumulativeOp
@@ -51,9 +51,9 @@ def unique(node: Node) -> list[Value | Counted | None]:
     count = number_of(groups.flags)
     outputs: list[Value | Counted | None] = [
         Counted(taken(value, groups.first, axis), axis, count),
-        Counted(groups.first.convert(i64), 0, count),
-        groups.group_of.convert(i64),
-        Counted(groups.sizes.convert(i64), 0, count),
+        Counted(groups.first, 0, count),
+        groups.group_of,
+        Counted(groups.sizes, 0, count),
     ]
     return outputs[: node.outputs]
 
@@ -70,10 +70,10 @@ def by_sorting(vector: Value, in_order: bool) -> Groups:
     ordered, places = sorted_together(vector, counted(vector))
     differs = _differ(ordered.take(0, 1, size), ordered.take(0, 0, size - 1))
     flags = differs.pad([1], [0], 1) if size > 1 else counted(vector).compare("eq", 0)
-    running = flags.emit.value(CumulativeOp(flags.convert(i32).ssa, dimension=0)) - 1
+    running = flags.emit.value(CumulativeOp(flags.convert(i64).ssa, dimension=0)) - 1
     start = chosen(flags)
     first = taken(places, start, 0)
-    number = flags.convert(i32).reduce("add", [0])
+    number = number_of(flags)
     own = counted(flags)
     following = start.take(0, 1, size).pad([0], [1], size) if size > 1 else start.full(size)
     end = (own + 1).compare("lt", number).where(following, own.full(size))
@@ -97,14 +97,14 @@ def by_pairs(rows: Value, in_order: bool) -> Groups:
         raise VerifyException(f"{count} slices are compared with each other; expected at most {MOST_SLICES}")
     equal, less = _compared(rows)
     pair = [count, count]
-    other = equal.emit.value(IotaOp(shape=pair, dimension=1, element_type=i32))
+    other = equal.emit.value(IotaOp(shape=pair, dimension=1, element_type=i64))
     first_of = equal.where(other, other.full(count)).reduce("min", [1])
     own = counted(first_of)
     flags = first_of.compare("eq", own)
     leading = flags.along(1, pair)
     earlier = less if in_order else other.compare("lt", first_of.along(0, pair))
-    group_of = leading.apply(AndOp, earlier).convert(i32).reduce("add", [1])
-    sizes = equal.convert(i32).reduce("add", [1])
+    group_of = leading.apply(AndOp, earlier).convert(i64).reduce("add", [1])
+    sizes = equal.convert(i64).reduce("add", [1])
     order = flags.where(group_of, group_of.full(count))
     _, first, sizes = sorted_together(order, own, sizes)
     return Groups(flags, first, sizes, group_of)
@@ -118,7 +118,7 @@ def _compared(rows: Value) -> tuple[Value, Value]:
     count, length = rows.shape
     cube = [count, count, length]
     mine, theirs = (rows.reshape(shape).broadcast_to(cube) for shape in ([count, 1, length], [1, count, length]))
-    place = rows.emit.value(IotaOp(shape=cube, dimension=2, element_type=i32))
+    place = rows.emit.value(IotaOp(shape=cube, dimension=2, element_type=i64))
     later = _precedes(theirs, mine).where(place.full(0), place.full(1))
     code = _differ(mine, theirs).where(place + place + later, place.full(2 * length)).reduce("min", [2])
     equal = code.compare("eq", 2 * length)

@@ -16,8 +16,8 @@ from tstorch.passes.convert.onnx.value import Value
 
 
 def counted(like: Value, axis: int = 0) -> Value:
-    """Each element's own position along an axis, as i32."""
-    return like.emit.value(IotaOp(shape=like.shape, dimension=axis, element_type=i32))
+    """Each element's own position along an axis, as i64: its range is known, so that it takes one word."""
+    return like.emit.value(IotaOp(shape=like.shape, dimension=axis, element_type=i64))
 
 
 def sorted_together(*values: Value, axis: int = 0, descending: Sequence[bool] = (False,)) -> list[Value]:
@@ -45,7 +45,7 @@ def top_k(node: Node) -> list[Value]:
     descending = [largest is None or bool(largest)]
     found = sorted_together(comparable(value), counted(value, axis), axis=axis, descending=descending)
     elements, positions = (each.take(axis, 0, count) for each in found)
-    return [elements.convert(value.element), positions.convert(i64)]
+    return [elements.convert(value.element), positions]
 
 
 RULES = rules_of(globals())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import ceil, prod
 
 import numpy as np
-from xdsl.dialects.builtin import i64
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.elementwise import BitcastOp, IsNanOp, OrOp, XorOp
@@ -13,7 +12,7 @@ from tstorch.dialects.prim.suppression import NonMaxSuppressionOp
 from tstorch.dialects.prim.types import ui32
 from tstorch.passes.convert.onnx.counted import Counted
 from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
-from tstorch.passes.convert.onnx.selection import chosen, digit, number_of, taken
+from tstorch.passes.convert.onnx.selection import as_positions, chosen, digit, number_of, taken
 from tstorch.passes.convert.onnx.value import Value
 
 SIGN, LAST = 1 << 31, (1 << 32) - 1
@@ -40,7 +39,7 @@ def non_max_suppression(node: Node) -> Value | Counted:
     corners = _corners(boxes, bool(node.attribute("center_point_box")))
     operands = corners, _priorities(scores, node.optional(4)), overlap
     found = node.emit.value(NonMaxSuppressionOp(*(each.ssa for each in operands), most=most))
-    return _listed(found)
+    return _listed(found, count)
 
 
 def _corners(boxes: Value, centred: bool) -> Value:
@@ -61,14 +60,15 @@ def _priorities(scores: Value, threshold: Value | None) -> Value:
     return word if threshold is None else scores.compare("gt", threshold.reshape([])).where(word, word.full(0))
 
 
-def _listed(found: Value) -> Counted:
+def _listed(found: Value, count: int) -> Counted:
     """The places found as rows, those that hold a box first."""
     batch, classes, most = found.shape
     flat = found.reshape([batch * classes * most])
     flags = flat.compare("ge", 0)
     places = chosen(flags)
-    columns = [digit(places, classes * most, batch), digit(places, most, classes), taken(flat, places, 0)]
-    first, *others = [column.convert(i64).reshape([*column.shape, 1]) for column in columns]
+    boxes = as_positions(taken(flat, places, 0), count)
+    columns = [digit(places, classes * most, batch), digit(places, most, classes), boxes]
+    first, *others = [column.reshape([*column.shape, 1]) for column in columns]
     return Counted(first.concatenate(others, 1), 0, number_of(flags))
 
 
