@@ -29,6 +29,12 @@ def check_names(model: ModelProto) -> None:
         raise OnnxImportError(f"the name {bad!r} is no UTF-8 text; the file is damaged")
 
 
+def check_dense(model: ModelProto) -> None:
+    """Raises OnnxImportError for a tensor that is stored sparse."""
+    for tensor in model.graph.sparse_initializer:
+        raise OnnxImportError(f"initializer '{tensor.values.name}' is stored sparse; store it dense")
+
+
 def check_operators(model: ModelProto, opsets: Mapping[str, int]) -> None:
     """Raises OnnxImportError that lists every operator that is unknown at its opset, with its nodes."""
     own = {(function.domain, function.name) for function in model.functions}

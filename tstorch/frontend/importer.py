@@ -36,7 +36,7 @@ from tstorch.dialects.onnx import (
     misuse,
 )
 from tstorch.dialects.onnx_graph import ANY, Environment, NodeBuilder, dense, name_hint
-from tstorch.frontend.check import check_names, check_operators, in_order, takes_as_setting
+from tstorch.frontend.check import check_dense, check_names, check_operators, in_order, takes_as_setting
 from tstorch.frontend.laws import input_law
 from tstorch.frontend.model_file import ModelFile, attribute_key, expected_bytes, is_external
 from tstorch.frontend.provenance import NodeIds, module_path, source_line
@@ -81,6 +81,7 @@ class _Importer:
         self.keep = keep
         model = file.proto
         check_names(model)
+        check_dense(model)
         self.opsets = _versions(model.opset_import)
         check_operators(model, self.opsets)
         self.functions = {(function.domain, function.name): function for function in model.functions}
