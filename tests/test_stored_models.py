@@ -192,3 +192,25 @@ def test_another_type_of_the_same_width_is_refused() -> None:
     check_inputs([value], {"x": np.zeros(2, BF16)})
     with pytest.raises(RunError, match=r"input 'x' is float16\[2\]; expected x: bfloat16\[2\]"):
         check_inputs([value], {"x": np.zeros(2, np.float16)})
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [BF16, np.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("shape", [(3, 8), (3, 5), (1, 8), (5, 1)], ids=str)
+def test_a_row_s_one_sum_goes_back_to_narrow_rows(dtype: type, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(5)
+    x, s = rng.normal(size=shape).astype(dtype), rng.normal(size=shape[1:]).astype(dtype)
+    nodes = [helper.make_node("RMSNormalization", ["x", "s"], ["y"])]
+    model = model_of(nodes, {"x": x, "s": s}, {"y": (dtype, list(shape))})
+    [y] = backend.run_model(model, [x, s])
+    wide = x.astype(np.float64)
+    wanted = wide / np.sqrt((wide * wide).mean(-1, keepdims=True) + 1e-5) * s.astype(np.float64)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y.astype(np.float64), wanted, rtol=2**-7, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_a_result_typed_like_its_operand_by_default_is_bfloat16() -> None:
+    x = np.ones((2, 3), BF16)
+    model = model_of([helper.make_node("EyeLike", ["x"], ["y"])], {"x": x}, {"y": (BF16, [2, 3])})
+    equal(backend.run_model(model, [x])[0], np.eye(2, 3).astype(BF16))

@@ -16,7 +16,7 @@ from tstorch.passes.convert.onnx.value import Emitter, Value
 
 # Operators that move elements or change their type, and so take the codes as they are.
 MOVERS = frozenset({
-    "BitCast", "Cast", "CastLike", "Concat", "DequantizeLinear", "Expand", "Flatten", "Gather", "Identity",
+    "BitCast", "Cast", "CastLike", "Concat", "DequantizeLinear", "Expand", "EyeLike", "Flatten", "Gather", "Identity",
     "QuantizeLinear", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 })  # fmt: skip
 
