@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tstorch.artifact.check_control import control_problems
 from tstorch.artifact.errors import ArtifactError
 from tstorch.artifact.limits import check_limits
 
@@ -56,6 +57,7 @@ def _problems(artifact: "Artifact") -> Iterator[str]:
     ids = [entry["id"] for entry in artifact.dispatches]
     if len(set(ids)) != len(ids):
         yield "two dispatches have one id"
+    yield from control_problems(program)
     for name, commands in program["entries"].items():
         yield from _entry_problems(artifact, name, commands, sizes, set(ids))
 

@@ -1,0 +1,102 @@
+"""Small models whose control or sizes hang on data."""
+
+import numpy as np
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+RANDOM = np.random.default_rng(7)
+WEIGHTS = {name: RANDOM.standard_normal((4, 4)).astype(np.float32) / 2 for name in ("a", "b")}
+
+
+def info(name, kind=FLOAT, shape=()):
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def node(kind, takes, gives, name=None, **attributes):
+    return helper.make_node(kind, takes, gives, name=name or gives[0], **attributes)
+
+
+def made(nodes, takes, gives, constants=None, opset=18) -> ModelProto:
+    """A model that any onnxruntime of these years reads."""
+    given = [numpy_helper.from_array(np.asarray(array), name) for name, array in (constants or {}).items()]
+    graph = helper.make_graph(nodes, "model", takes, gives, given)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+
+
+def branching() -> ModelProto:
+    """x @ a where the sum of x is positive, else tanh(x @ b): weights in both branches, x captured."""
+    then = helper.make_graph([node("MatMul", ["x", "a"], ["t"])], "then", [], [info("t", shape=(3, 4))])
+    inner = [node("MatMul", ["x", "b"], ["m"]), node("Tanh", ["m"], ["e"])]
+    other = helper.make_graph(inner, "else", [], [info("e", shape=(3, 4))])
+    nodes = [
+        node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        node("Greater", ["sum", "zero"], ["positive"]),
+        node("If", ["positive"], ["y"], "choose", then_branch=then, else_branch=other),
+        node("Neg", ["y"], ["z"]),
+    ]
+    return made(nodes, [info("x", shape=(3, 4))], [info("z", shape=(3, 4))], {**WEIGHTS, "zero": np.float32(0)})
+
+
+def looping(body_extra=(), stacked=False) -> ModelProto:
+    """x becomes tanh(x @ a) + x while its largest element is below `limit`, `most` times at most."""
+    inner = [
+        node("MatMul", ["v", "a"], ["m"]),
+        node("Tanh", ["m"], ["t"]),
+        node("Add", ["t", "v"], ["w"]),
+        node("ReduceMax", ["w"], ["top"], keepdims=0),
+        node("Less", ["top", "limit"], ["again"]),
+        *body_extra,
+    ]
+    gives = [info("again", BOOL), info("w", shape=(3, 4))] + [info("t", shape=(3, 4))] * stacked
+    body = helper.make_graph(inner, "body", [info("i", INT), info("going", BOOL), info("v", shape=(3, 4))], gives)
+    nodes = [node("Loop", ["most", "start", "x"], ["y", *["all"] * stacked], "loop", body=body)]
+    outputs = [info("y", shape=(3, 4))] + [info("all", shape=(None, 3, 4))] * stacked
+    takes = [info("most", INT), info("start", BOOL), info("limit"), info("x", shape=(3, 4))]
+    return made(nodes, takes, outputs, {"a": WEIGHTS["a"]})
+
+
+def nested() -> ModelProto:
+    """A loop that adds or takes away, by what an If in its body finds; the trip count is an input."""
+    then = helper.make_graph([node("Add", ["v", "step"], ["up"])], "then", [], [info("up", shape=(2,))])
+    other = helper.make_graph([node("Mul", ["v", "step"], ["down"])], "else", [], [info("down", shape=(2,))])
+    inner = [
+        node("ReduceSum", ["v"], ["s"], keepdims=0),
+        node("Less", ["s", "limit"], ["small"]),
+        node("If", ["small"], ["w"], "choose", then_branch=then, else_branch=other),
+        node("Identity", ["going"], ["again"]),
+    ]
+    takes = [info("i", INT), info("going", BOOL), info("v", shape=(2,))]
+    body = helper.make_graph(inner, "body", takes, [info("again", BOOL), info("w", shape=(2,))])
+    nodes = [node("Loop", ["most", "", "x"], ["y"], "loop", body=body)]
+    constants = {"step": np.float32([0.5, -0.25]), "limit": np.float32(2)}
+    return made(nodes, [info("most", INT), info("x", shape=(2,))], [info("y", shape=(2,))], constants)
+
+
+def picking() -> ModelProto:
+    """The elements of x that are not 0, squared, and where they stand: sizes that only a run tells."""
+    nodes = [
+        node("NonZero", ["x"], ["at"], "where"),
+        node("Transpose", ["at"], ["rows"], perm=[1, 0]),
+        node("GatherND", ["x", "rows"], ["found"]),
+        node("Mul", ["found", "found"], ["y"]),
+    ]
+    return made(nodes, [info("x", shape=(3, 4))], [info("at", INT, (2, None)), info("y", shape=(None,))])
+
+
+def fibonacci() -> ModelProto:
+    """(a, b) becomes (b, a + b): what is carried changes places."""
+    inner = [node("Add", ["a", "b"], ["c"]), node("Identity", ["b"], ["n"]), node("Identity", ["going"], ["again"])]
+    takes = [info("i", INT), info("going", BOOL), info("a", shape=(2,)), info("b", shape=(2,))]
+    gives = [info("again", BOOL), info("n", shape=(2,)), info("c", shape=(2,))]
+    body = helper.make_graph(inner, "body", takes, gives)
+    nodes = [node("Loop", ["most", "", "x", "x"], ["y", "z"], "loop", body=body)]
+    return made(nodes, [info("most", INT), info("x", shape=(2,))], [info("y", shape=(2,)), info("z", shape=(2,))])
+
+
+def doubling() -> ModelProto:
+    """x grows by a copy of itself at each iteration: a loop that changes shapes."""
+    inner = [node("Concat", ["v", "v"], ["w"], axis=0), node("Identity", ["going"], ["again"])]
+    takes = [info("i", INT), info("going", BOOL), info("v", shape=(None,))]
+    body = helper.make_graph(inner, "body", takes, [info("again", BOOL), info("w", shape=(None,))])
+    nodes = [node("Loop", ["most", "", "x"], ["y"], "loop", body=body)]
+    return made(nodes, [info("most", INT), info("x", shape=(3,))], [info("y", shape=(None,))])

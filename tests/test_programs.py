@@ -1,0 +1,245 @@
+"""Tests programs on the GPU: decisions and sizes that only a run tells, held against onnxruntime."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+from helpers import control_models as models
+
+import tstorch
+from tstorch import backend
+from tstorch.artifact.errors import ArtifactError
+from tstorch.diagnostics import RunError
+from tstorch.runtime.machine import LOOK_BYTES
+
+
+def expected(model, inputs):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)
+
+
+def assert_right(model, found, inputs):
+    for mine, theirs in zip(found.values(), expected(model, inputs), strict=True):
+        assert mine.dtype == theirs.dtype
+        assert mine.shape == theirs.shape
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def drawn(shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def branching():
+    with tstorch.load(models.branching(), isolation="none") as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def looping():
+    with tstorch.load(models.looping(), isolation="none") as model:
+        yield model
+
+
+def loop_inputs(most, limit, start=True):
+    return {
+        "most": np.array(most),
+        "start": np.array(start),
+        "limit": np.array(limit, np.float32),
+        "x": np.abs(drawn((3, 4))) / 4,
+    }
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_if_goes_both_ways(branching, sign):
+    inputs = {"x": sign * np.abs(drawn((3, 4)))}
+    assert_right(models.branching(), branching.run(inputs), inputs)
+
+
+@pytest.mark.parametrize(("most", "limit", "start"), [(0, 9, True), (5, 9, False), (1, 9, True), (40, 2, True)])
+def test_a_loop_runs_no_time_once_and_many_times_without_compiling(looping, most, limit, start):
+    inputs = loop_inputs(most, limit, start)
+    assert_right(models.looping(), looping.run(inputs), inputs)
+    assert not looping.specialised
+
+
+def test_control_in_control():
+    model = models.nested()
+    with tstorch.load(model, isolation="none") as loaded:
+        for most in (0, 1, 9):
+            inputs = {"most": np.array(most), "x": np.float32([1, -0.5])}
+            assert_right(model, loaded.run(inputs), inputs)
+
+
+def test_what_is_carried_may_change_places():
+    model = models.fibonacci()
+    with tstorch.load(model, isolation="none") as loaded:
+        inputs = {"most": np.array(7), "x": np.float32([1, 2])}
+        assert_right(model, loaded.run(inputs), inputs)
+
+
+@pytest.mark.parametrize("most", [0, 1, 6])
+def test_what_a_loop_gives_of_each_iteration_is_stacked(most):
+    model = models.looping(stacked=True)
+    with tstorch.load(model, isolation="none") as loaded:
+        inputs = loop_inputs(most, 99)
+        assert_right(model, loaded.run(inputs), inputs)
+
+
+def test_a_loop_that_changes_shapes_is_compiled_for_each():
+    model = models.doubling()
+    with tstorch.load(model, isolation="none") as loaded:
+        for most in (3, 1, 3):
+            inputs = {"most": np.array(most), "x": np.float32([1, 2, 3])}
+            assert_right(model, loaded.run(inputs), inputs)
+        assert len(loaded.specialised) == 3
+
+
+def test_what_follows_a_result_of_unknown_size_is_compiled_once_for_each_size():
+    model = models.picking()
+    with tstorch.load(model, isolation="none") as loaded:
+        sizes = set()
+        for seed in (0, 1, 2, 1):
+            inputs = {"x": drawn((3, 4), seed).clip(0)}
+            sizes.add(np.count_nonzero(inputs["x"]))
+            assert_right(model, loaded.run(inputs), inputs)
+        assert len(loaded.specialised) == len(sizes)
+
+
+def test_the_host_looks_at_conditions_and_counts_alone(tmp_path):
+    """All that comes to the host between upload and readback, synchronisation by synchronisation."""
+    cases = {
+        models.branching: ({"x": drawn((3, 4))}, [4]),
+        models.looping: (loop_inputs(4, 99), [4] * 4),
+        models.picking: ({"x": drawn((3, 4))}, [8]),
+    }
+    for make, (inputs, sizes) in cases.items():
+        with tstorch.load(make(), isolation="none") as loaded:
+            loaded.run(inputs)
+            looks = loaded._worker.measure(inputs).looks
+            assert all(0 < found <= LOOK_BYTES for found in looks)
+            assert [found <= size for found, size in zip(looks, sizes, strict=True)] == [True] * len(sizes)
+
+
+def test_a_synchronisation_is_a_part_of_a_run_and_parts_add_up(looping):
+    inputs = loop_inputs(6, 99)
+    looping.run(inputs)
+    report = looping.profile(inputs, iterations=3, warmup=1).report()
+    parts = report["parts_us"]
+    assert parts["sync"] > 0
+    assert sum(us for name, us in parts.items() if name != "whole") == pytest.approx(parts["whole"])
+    assert report["synchronisations"]["count"] == 6
+    assert report["synchronisations"]["us"] == parts["sync"]
+    body = report["dispatch_table"]
+    assert report["dispatches"] == 6 * len(body)
+    assert sum(row["us"] for row in body) == pytest.approx(parts["gpu"], rel=0.01)
+
+
+def test_every_node_of_every_subgraph_is_accounted_for(branching):
+    branching.run({"x": drawn((3, 4))})
+    report = branching.profile({"x": np.abs(drawn((3, 4)))}, iterations=1, warmup=0).report()
+    found = {node["id"]: node["where"] for node in report["nodes"]}
+    assert found == {
+        "sum": "run",
+        "positive": "run",
+        "choose": "host",
+        "choose/then_branch/t": "run",
+        "choose/else_branch/m": "run",
+        "choose/else_branch/e": "run",
+        "z": "run",
+    }
+    ran = {share["id"] for row in report["dispatch_table"] for share in row["nodes"]}
+    assert "choose/then_branch/t" in ran
+    assert "choose/else_branch/m" not in ran
+
+
+def test_nodes_behind_a_size_that_a_run_tells_have_its_dispatches():
+    with tstorch.load(models.picking(), isolation="none") as loaded:
+        waiting = {node["id"]: node["reason"] for node in loaded.artifact.nodes if not node["dispatches"]}
+        assert waiting["y"] == "compiled when a run tells its shapes"
+        inputs = {"x": drawn((3, 4)).clip(0)}
+        trace = loaded.profile(inputs, iterations=1, warmup=1)
+    report = trace.report()
+    assert {node["id"]: node["where"] for node in report["nodes"]}["y"] == "run"
+    assert any(share["id"] == "y" for row in report["dispatch_table"] for share in row["nodes"])
+    assert report["specialised"][0]["ms"] > 0
+    assert report["cold_ms"]["specialise"] == pytest.approx(report["specialised"][0]["ms"])
+
+
+def test_a_stored_program_runs_without_a_compiler_and_refuses_new_shapes(tmp_path):
+    for make, refused in ((models.branching, False), (models.picking, True)):
+        path = tmp_path / f"{make.__name__}.tst"
+        with tstorch.load(make(), isolation="none") as loaded:
+            loaded.save_artifact(path, embed_weights=True)
+        inputs = {"x": drawn((3, 4))}
+        with tstorch.load(path, isolation="none") as stored:
+            if refused:
+                with pytest.raises(RunError, match=r"was not compiled for .*no compiler at hand"):
+                    stored.run(inputs)
+            else:
+                assert_right(make(), stored.run(inputs), inputs)
+
+
+def test_a_program_in_a_worker_process_asks_its_session_for_segments():
+    model = models.picking()
+    with tstorch.load(model) as loaded:
+        inputs = {"x": drawn((3, 4)).clip(0)}
+        assert_right(model, loaded.run(inputs), inputs)
+
+
+def test_wrong_inputs_are_named(branching):
+    with pytest.raises(RunError, match="input 'x' is float32\\[2, 4\\]; expected x: float32\\[3, 4\\]"):
+        branching.run({"x": drawn((2, 4))})
+
+
+def test_the_backend_runs_programs_and_does_not_take_a_condition_for_a_constant():
+    model = models.nested()
+    rep = backend.prepare(model)
+    for most in (2, 5):
+        inputs = {"most": np.array(most), "x": np.float32([1, -0.5])}
+        np.testing.assert_allclose(rep.run(inputs)[0], expected(model, inputs)[0], rtol=1e-5)
+    assert rep.specialised == []
+    assert len(rep.plans) == 1
+
+
+def test_too_much_to_look_at_is_refused(tmp_path):
+    """More than 1 KiB that shapes follow from is data."""
+    nodes = [
+        models.node("Cast", ["x"], ["s"], to=models.INT),
+        models.node("Expand", ["one", "s"], ["y"]),
+    ]
+    model = models.made(nodes, [models.info("x", shape=(300,))], [models.info("y")], {"one": np.float32(1)})
+    with (
+        tstorch.load(model, isolation="none") as loaded,
+        pytest.raises(RunError, match="bytes decide how the program goes on; the host looks at 1024 at once"),
+    ):
+        loaded.run({"x": np.ones(300, np.float32)})
+
+
+def test_a_run_needs_no_worker_state_of_an_earlier_one(branching):
+    """The same program answers for one input after the other as if each were the first."""
+    first = {"x": np.abs(drawn((3, 4)))}
+    one = branching.run(first)
+    branching.run({"x": -first["x"]})
+    np.testing.assert_array_equal(branching.run(first)["z"], one["z"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda steps: steps[1].update(entry="nowhere"), "runs entry 'nowhere', which does not exist"),
+        (lambda steps: steps[1].update(takes=["nothing"]), "with inputs 'nothing', which does not exist"),
+        (lambda steps: steps[1].update(inputs=[9]), "takes value 9, which no step before it gives"),
+        (lambda steps: steps[1].update(op="jump"), "control has step 'jump'; expected one of input"),
+        (lambda steps: steps[2]["then"].update(yields=[77]), "yields value 77, which none of its steps gives"),
+        (lambda steps: steps[2]["then"].update(yields=[]), "0 arguments and 0 results"),
+        (lambda steps: steps[0].update(name="other"), "declares inputs that its steps do not have"),
+    ],
+)
+def test_a_control_that_lies_is_refused(branching, tmp_path, change, said):
+    program = json.loads(json.dumps(branching.artifact.program))
+    change(program["control"]["steps"])
+    with pytest.raises(ArtifactError, match=said):
+        replace(branching.artifact, program=program).write(tmp_path / "lying.tst")
