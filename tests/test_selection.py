@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt
 from onnx.reference import ReferenceEvaluator
 
 from tstorch import backend
+from tstorch.compiled import Recipe, compile_model
 
 pytestmark = pytest.mark.gpu
 
@@ -57,6 +58,14 @@ def test_of_equal_elements_top_k_takes_the_first(shape: tuple[int, ...], axis: i
     compare(found, [np.take_along_axis(x, order, axis), order])
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.uint8, np.int16, np.uint32, np.int64])
+def test_top_k_of_every_width(dtype: type) -> None:
+    inputs = [drawn(9, (5, 37), 50).astype(dtype), np.array([10])]
+    order = np.argsort(inputs[0], axis=1, kind="stable")[:, :10]
+    found = backend.run_model(model("TopK", inputs, 2, {"largest": 0}), inputs)
+    compare(found, [np.take_along_axis(inputs[0], order, 1), order])
+
+
 def test_top_k_refuses_more_elements_than_there_are() -> None:
     inputs = [drawn(1, (3, 4)), np.array([5])]
     with pytest.raises(BackendIsNotSupposedToImplementIt, match=r"TopK.*k is 5; expected 0 to 4"):
@@ -79,6 +88,15 @@ def test_compress_keeps_whole_slices(axis: int, length: int) -> None:
 
 def test_compress_without_an_axis_keeps_elements() -> None:
     check("Compress", [drawn(3, (40, 3, 50)), drawn(4, (3000,), 1).astype(bool)])
+
+
+def test_a_condition_that_is_known_cuts_at_compile_time() -> None:
+    x, condition = drawn(10, (3, 6)), np.arange(6) % 2 == 0
+    made = model("Compress", [x, condition], 1, {"axis": 1})
+    del made.graph.input[1]
+    made.graph.initializer.append(numpy_helper.from_array(condition, "x1"))
+    assert compile_model(made, Recipe()).artifact.program["outputs"][0]["shape"] == [3, 3]
+    compare(backend.run_model(made, [x], "CPU"), [x[:, condition]])
 
 
 @pytest.mark.parametrize("in_order", [0, 1])

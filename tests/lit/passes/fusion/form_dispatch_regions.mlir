@@ -303,3 +303,23 @@ func.func @one_source(%x: tensor<2x9xf32>) -> tensor<2x9xf32> {
   %r = prim.concatenate %0, %1, %2, %3, %4, %5, %6, %7, %8 dimension = 1 : tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32>, tensor<2x1xf32> -> tensor<2x9xf32> loc("/cat")
   func.return %r : tensor<2x9xf32>
 }
+
+// -----
+
+// Tests that a sort stands alone, but for positions that are counted in place: what feeds it is read again and again, and
+// what follows it is not where its elements are; and that a running sum takes what follows it along.
+// CHECK-LABEL: func.func @ordered
+// CHECK-NEXT:  %[[X:.*]] = flow.dispatch @exp
+// CHECK-NEXT:  %[[S:.*]], %{{.*}} = flow.dispatch @sort{{.*}}(%[[X]])
+// CHECK-NEXT:  flow.dispatch @neg{{.*}}(%[[S]])
+// CHECK-NEXT:  flow.dispatch @cumulative
+// CHECK-NEXT:  return
+func.func @ordered(%x: tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<4x8xi32>, tensor<4x8xf32>) {
+  %0 = prim.exp %x : tensor<4x8xf32> loc("/exp")
+  %1 = prim.iota dimension = 1 : tensor<4x8xi32> loc("/top")
+  %2, %3 = prim.sort %0, %1 dimension = 1, descending = [1], runs = 1 to 8 : tensor<4x8xf32>, tensor<4x8xi32> -> tensor<4x8xf32>, tensor<4x8xi32> loc("/top")
+  %4 = prim.neg %2 : tensor<4x8xf32> loc("/neg")
+  %5 = prim.cumulative add %x, dimension = 1, exclusive = 0, reverse = 0 : tensor<4x8xf32> -> tensor<4x8xf32> loc("/sum")
+  %6 = prim.abs %5 : tensor<4x8xf32> loc("/abs")
+  func.return %4, %3, %6 : tensor<4x8xf32>, tensor<4x8xi32>, tensor<4x8xf32>
+}
