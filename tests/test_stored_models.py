@@ -214,3 +214,39 @@ def test_a_result_typed_like_its_operand_by_default_is_bfloat16() -> None:
     x = np.ones((2, 3), BF16)
     model = model_of([helper.make_node("EyeLike", ["x"], ["y"])], {"x": x}, {"y": (BF16, [2, 3])})
     equal(backend.run_model(model, [x])[0], np.eye(2, 3).astype(BF16))
+
+
+def test_no_gradient_goes_silently_through_bfloat16() -> None:
+    x = np.ones(3, np.float32)
+    nodes = [
+        helper.make_node("Cast", ["x"], ["h"], "halve", to=TensorProto.BFLOAT16),
+        helper.make_node("Mul", ["h", "h"], ["m"]),
+        helper.make_node("Cast", ["m"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["f"], ["y"], keepdims=0),
+    ]
+    model = model_of(nodes, {"x": x}, {"y": (np.float32, [])})
+    with pytest.raises(DiagnosticError, match=r"^onnx 'halve' \(Cast, opset 25\): the loss depends .* through bf16"):
+        tstorch.grads(model, {"x": x}, "x")
+
+
+@pytest.mark.gpu
+def test_a_gradient_that_meets_no_bfloat16_is_computed() -> None:
+    x = np.array([1, -2, 3], np.float32)
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["m"]),
+        helper.make_node("ReduceSum", ["m"], ["y"], keepdims=0),
+        helper.make_node("Cast", ["m"], ["h"], to=TensorProto.BFLOAT16),
+    ]
+    model = model_of(nodes, {"x": x}, {"y": (np.float32, []), "h": (BF16, [3])})
+    np.testing.assert_allclose(tstorch.grads(model, {"x": x}, "x", output="y")["x"], 2 * x)
+
+
+def test_weights_of_bfloat16_are_not_left_untrained() -> None:
+    x, w = np.ones((1, 3), np.float32), np.ones((3, 70), BF16)
+    nodes = [
+        helper.make_node("Cast", ["w"], ["v"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["x", "v"], ["y"]),
+    ]
+    model = model_of(nodes, {"x": x}, {"y": (np.float32, [1, 70])}, {"w": w})
+    with pytest.raises(DiagnosticError, match=r"'w' is tensor<3x70xbf16>, which is not trained"):
+        tstorch.train(model, loss="mse")

@@ -55,6 +55,12 @@ def is_stored(type: Attribute) -> bool:
     return type in FORMATS
 
 
+def is_stored_float(type: Attribute) -> bool:
+    """Whether elements of the type are codes of floats."""
+    format = FORMATS.get(type)
+    return format is not None and format.is_float
+
+
 def bits_of(type: Attribute) -> int:
     """How many bits an element has."""
     format = FORMATS.get(type)

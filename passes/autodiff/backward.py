@@ -9,11 +9,13 @@ from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
+from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.prim.base import PrimOp
+from tstorch.dialects.prim.elementwise import EncodeOp
 from tstorch.dialects.prim.formula import filled
 from tstorch.dialects.prim.pullback import accumulate
-from tstorch.dialects.prim.types import is_float
-from tstorch.locations import with_role
+from tstorch.dialects.prim.types import is_float, is_stored
+from tstorch.locations import node_ids, with_role
 
 BACKWARD = "backward"
 
@@ -37,7 +39,16 @@ class Backward:
         """The ops that a gradient reached and did not pass, with the reason."""
 
     def gradients(self, loss: SSAValue) -> list[SSAValue | None]:
-        """The gradient of `loss`, a scalar, by each value of `wrt`; None where none reaches it."""
+        """The gradient of `loss`, a scalar, by each value of `wrt`; None where none reaches it.
+
+        Raises DiagnosticError where the loss depends on one through numbers of a stored type.
+        """
+        if (op := _rounded(self._ops, self._varied).get(loss)) is not None:
+            raise DiagnosticError(
+                f"the loss depends on what is differentiated by through {op.format}, which no gradient passes; "
+                "convert the model to float32 to differentiate it",
+                node=next(iter(node_ids(op)), None),
+            )
         self._location = self._first = _backward(loss.owner)
         if loss in self._varied:
             self._cotangents[loss] = filled(1.0, loss.type, self._build)  # pyright: ignore[reportArgumentType]
@@ -72,6 +83,17 @@ class Backward:
 
 def _backward(owner: Operation | Block) -> LocationAttr:
     return with_role(owner.location, BACKWARD) if isinstance(owner, Operation) else UNKNOWN_LOC
+
+
+def _rounded(ops: Sequence[Operation], varied: Collection[SSAValue]) -> dict[SSAValue, EncodeOp]:
+    """The values that depend on varied ones through codes, whose rounding has no slope, and what made the codes."""
+    found: dict[SSAValue, EncodeOp] = {}
+    for op in ops:
+        made = op if isinstance(op, EncodeOp) and op.operand in varied else None
+        if source := made or next((found[operand] for operand in op.operands if operand in found), None):
+            elements = [(result, result.type.element_type) for result in op.results]  # pyright: ignore[reportAttributeAccessIssue]
+            found.update((result, source) for result, type in elements if is_stored(type) or is_float(type))
+    return found
 
 
 def _varied(ops: Sequence[Operation], wrt: Sequence[SSAValue], constants: Collection[SSAValue]) -> set[SSAValue]:

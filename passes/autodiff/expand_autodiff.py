@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 from xdsl.transforms.dead_code_elimination import is_trivially_dead
 
 from tstorch.diagnostics import DiagnosticError, UsageError
-from tstorch.dialects.prim.types import is_float
+from tstorch.dialects.prim.types import is_float, is_stored_float
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.levels import Level
 from tstorch.locations import node_ids
@@ -112,6 +112,11 @@ def _wrt(signature: Signature, names: tuple[str, ...]) -> dict[str, SSAValue]:
             raise DiagnosticError(
                 f"'{derived.key.data}' is derived from weights in @init, where no gradient goes; "
                 "run expand-autodiff before outline-init"
+            )
+        if small := next((op for op in weights.values() if is_stored_float(op.type.element_type)), None):
+            raise DiagnosticError(
+                f"'{small.key.data}' is {small.type}, which is not trained; name the weights to train (wrt), or "
+                "convert the model to float32"
             )
         floats = {key: op for key, op in weights.items() if is_float(op.type.element_type)}
         marked = {key: op for key, op in floats.items() if op.trainable is not None}
