@@ -25,13 +25,14 @@ def chain(tmp_path_factory):
 def recurrent_model(kind: str, steps: int = 5, size: int = 6, lengths: bool = False, given: str = "WRB", **attributes):
     """One node whose weights are seeded; `given` names the optional inputs that it has."""
     directions = 2 if attributes.get("direction") == "bidirectional" else 1
-    gates, rng = GATES[kind], np.random.default_rng(0)
+    gates, bound, rng = GATES[kind], 1 / np.sqrt(size), np.random.default_rng(0)
     shapes = {
         "W": (directions, gates * size, WIDTH), "R": (directions, gates * size, size),
         "B": (directions, 2 * gates * size), "H": (directions, BATCH, size), "C": (directions, BATCH, size),
         "P": (directions, 3 * size),
     }  # fmt: skip
-    tensors = [numpy_helper.from_array(rng.uniform(-0.6, 0.6, shapes[name]).astype(np.float32), name) for name in given]
+    drawn = {name: rng.uniform(-bound, bound, shapes[name]).astype(np.float32) for name in given}
+    tensors = [numpy_helper.from_array(array, name) for name, array in drawn.items()]
     names = ["W", "R", "B", "lengths", "H", "C", "P"][: 7 if kind == "LSTM" else 5]
     present = {*given, *(["lengths"] if lengths else [])}
     outputs = ["Y", "Y_h", "Y_c"][: 3 if kind == "LSTM" else 2]
@@ -84,6 +85,20 @@ CASES = {
 def test_like_onnxruntime(case, chain):
     kind, facts = CASES[case]
     check(chain, recurrent_model(kind, **facts), inputs_of(lengths=facts.get("lengths", False)))
+
+
+@pytest.mark.parametrize(("kind", "steps", "size"), [("GRU", 2800, 48), ("LSTM", 2, 40), ("LSTM", 3, 300)])
+def test_long_sequences_and_many_units(kind, steps, size, chain):
+    """In several parts, unrolled, and with more units than a workgroup has invocations."""
+    check(chain, recurrent_model(kind, steps, size, direction="bidirectional"), inputs_of(steps))
+
+
+def test_kernels_do_not_grow_with_the_sequence(chain):
+    short, long = (chain.compiled(recurrent_model("LSTM", steps, size=16)).artifact for steps in (100, 500))
+    assert len(short.dispatches) == len(long.dispatches)
+    assert {name: len(kernel.wgsl) for name, kernel in short.kernels.items()} == pytest.approx(
+        {name: len(kernel.wgsl) for name, kernel in long.kernels.items()}, abs=64
+    )
 
 
 def test_weights_of_another_size_are_refused():

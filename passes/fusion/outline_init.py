@@ -145,6 +145,7 @@ class _Init:
         for value in values:
             needed = _needed([value])
             results.append(self._stored(self._copy(needed, shared)[value]))
+            shared.pop(value, None)  # another may lie in its buffer, which one kernel cannot read and write: made again
             names.append(self._name([op for op in needed if isinstance(op, WeightOp)]))
         self._return.operands = [*self._return.operands, *results]
         self._func.res_attrs = ArrayAttr(self._notes)

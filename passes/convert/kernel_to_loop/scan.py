@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from math import ceil, prod
+from operator import mul
 
 from xdsl.dialects.builtin import MemRefType, f32, i32
 from xdsl.ir import Block, SSAValue
@@ -26,6 +28,7 @@ from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, Place, conv
 from tstorch.passes.convert.kernel_to_loop.nest import (
     Ids,
     flat_group,
+    largest_divisor,
     load,
     loops,
     private,
@@ -35,6 +38,7 @@ from tstorch.passes.convert.kernel_to_loop.nest import (
     size_of,
     split,
     spread,
+    steps,
     store,
 )
 from tstorch.passes.convert.kernel_to_loop.terms import terms_of
@@ -43,6 +47,8 @@ Indices = Sequence[Index]
 SUMS = (ContractionOp, ReduceOp, ReduceWindowOp, ScatterOp)
 """Ops whose element is a sum over others."""
 WORD = 4
+TOGETHER = 8
+"""Terms of a sum that are added in one iteration of its innermost loop."""
 
 
 def convert_scan(kernel: flow.KernelOp, schedule: flow.ScheduleAttr, anchor: ScanOp) -> loop.KernelOp:
@@ -99,12 +105,16 @@ def unsuitable(op: ScanOp) -> str | None:
     return None
 
 
-def step_iterations(op: ScanOp, threads: int, copies: int) -> int:
-    """About the most loop iterations that an invocation runs in a step whose sums are unrolled `copies` times."""
+def step_iterations(op: ScanOp, threads: int) -> int:
+    """The loop iterations that an invocation runs in a step, where no sum's element is asked for twice."""
     sums = [inner for inner in op.body.block.ops if isinstance(inner, SUMS)]
-    rounds = [2 * ceil(_size(op, inner.results[0]) / threads) for inner in sums]
-    lengths = [ceil(prod(terms_of(inner).sizes) / copies) for inner in sums]
-    return 1 + sum(round * length for round, length in zip(rounds, lengths, strict=True))
+    rounds = [ceil(_size(op, inner.results[0]) / threads) for inner in sums]
+    return 1 + sum(round * _loop_iterations(inner) for round, inner in zip(rounds, sums, strict=True))
+
+
+def _loop_iterations(op: PrimOp) -> int:
+    *outer, inner = terms_of(op).sizes or (1,)
+    return sum(accumulate([*outer, inner // largest_divisor(inner, TOGETHER)], mul))
 
 
 def _size(op: ScanOp, value: SSAValue) -> int:
@@ -217,9 +227,13 @@ class _Scan:
         with serving(self.build, op):
             total = private(self.build, [1], type)
             store(self.build, terms.start(self.emit, index), total, Index())
-            with loops(self.build, terms.sizes) as at:
-                joined = terms.join(self.emit, load(self.build, total, Index()), index, at)
-                store(self.build, joined, total, Index())
+            *outer, inner = terms.sizes or (1,)
+            together = largest_divisor(inner, TOGETHER)
+            with loops(self.build, outer) as at, steps(self.build, inner, together) as first:
+                with loops(self.build, [together], unroll=True) as [k]:
+                    place = [*at, first + k][: len(terms.sizes)]
+                    joined = terms.join(self.emit, load(self.build, total, Index()), index, place)
+                    store(self.build, joined, total, Index())
             return load(self.build, total, Index())
 
     def _keep_ahead(self) -> None:

@@ -23,8 +23,6 @@ FEW = 2
 MOST_UNROLLED = 256
 MOST_ITERATIONS = 50_000
 """What drivers count up to, less a margin: more steps are several scans, one after the other."""
-COPIES = 64
-"""How far the innermost loops may be unrolled."""
 MOST_PARTS = 7
 """A kernel has eight bindings, and one is its result."""
 WORKGROUP_BYTES, INVOCATIONS = 16384, 256
@@ -44,7 +42,7 @@ def recurrence(
         return _unrolled(step, states, sequences, shared, backwards)
     scan = _scan(step, states, sequences, shared, backwards)
     problem = unsuitable(scan) or _too_large(scan)
-    steps = 0 if problem else max(MOST_ITERATIONS // step_iterations(scan, scan_threads(scan, INVOCATIONS), COPIES), 1)
+    steps = 0 if problem else max(MOST_ITERATIONS // step_iterations(scan, scan_threads(scan, INVOCATIONS)), 1)
     scan.erase()  # it was only made to be looked at
     if problem is None:
         return _in_parts(step, states, sequences, shared, backwards, steps)

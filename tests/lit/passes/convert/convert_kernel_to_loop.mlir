@@ -133,7 +133,7 @@ flow.kernel @boxes(%b: tensor<2x40x4xf32>, %p: tensor<2x1x40xui32>, %t: tensor<f
 // CHECK:       %[[STATE:.*]] = loop.alloc workgroup : memref<4xf32>
 // CHECK:       loop.barrier
 // CHECK:       loop.for %[[STEP:.*]] < 9
-// CHECK:       loop.for %[[K:.*]] < 4
+// CHECK:       loop.for unroll %[[K:.*]] < 4
 // CHECK:       loop.load %[[STATE]][%[[K]]]
 // CHECK:       loop.load %{{.*}}[%[[STEP]] * -1 + 8, %[[N]], %[[T]]]
 // CHECK:       loop.store %{{.*}}, %{{.*}}[%[[STEP]] * -1 + 8, %[[N]], %[[T]]] : f32, memref<9x3x4xf32>

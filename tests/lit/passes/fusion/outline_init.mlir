@@ -165,3 +165,19 @@ func.func @packed(%x: tensor<1x16xf32>) -> tensor<1x4xf32> {
   %r = prim.dot_general %x, %m, batch = [] x [], contract = [1] x [1] : tensor<1x16xf32>, tensor<4x16xf32> -> tensor<1x4xf32> loc("/mm")
   func.return %r : tensor<1x4xf32>
 }
+
+// -----
+
+// Tests that what is derived from a derived tensor is computed without it: the two may share a buffer.
+// CHECK-LABEL: func.func @init
+// CHECK-COUNT-2: prim.dot_general
+// CHECK:       prim.exp
+// CHECK-LABEL: func.func @again
+func.func @again(%x: tensor<80x80xf32>) -> (tensor<80x80xf32>, tensor<80x80xf32>) {
+  %w = prim.weight<"m.onnx", "w", "9f2c"> : tensor<80x80xf32>
+  %a = prim.dot_general %w, %w, batch = [] x [], contract = [1] x [0] : tensor<80x80xf32>, tensor<80x80xf32> -> tensor<80x80xf32> loc("/square")
+  %b = prim.exp %a : tensor<80x80xf32> loc("/exp")
+  %r = prim.add %x, %a : tensor<80x80xf32> loc("/add")
+  %s = prim.add %x, %b : tensor<80x80xf32> loc("/sum")
+  func.return %r, %s : tensor<80x80xf32>, tensor<80x80xf32>
+}
