@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +14,53 @@ import numpy as np
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 
-from tstorch.compiled import Compiled, Recipe, imported, lower
+from tstorch.compiled import Compiled, Recipe, imported
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.prim.reference import evaluate
 from tstorch.dialects.prim.stored import numbers_of
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
-from tstorch.levels import Level
 from tstorch.passes.convert.convert_onnx_to_prim import ConvertOnnxToPrimPass
 from tstorch.passes.program.cut_segments import CutSegmentsPass
 from tstorch.pipeline import optional_passes, run_passes
+from tstorch.precision import TOLERANCE, Precision
 from tstorch.program_reference import ProgramReference
 
 Arrays = Mapping[str, np.ndarray]
 
-TOLERANCE = 1e-3
-"""The largest error that counts as right: max|a-b| / max|b|. Float32 sums in another order differ by 1e-6 to 1e-4."""
-
 
 def check_outputs(compiled: Compiled, inputs: Arrays, outputs: Arrays) -> dict[str, Any]:
-    """`{tolerance, outputs: [{output, reference, error, ok}]}`: each output against each reference at hand.
+    """Each output against each reference: `{tolerance, outputs: [{output, reference, error, ok}], unavailable}`.
 
-    Raises DiagnosticError where `compiled` was read from an artifact, which holds no model to compare with.
+    The tolerance follows from what the model computes in. A reference that cannot run the model is named in
+    `unavailable`, with the reason. Raises DiagnosticError where `compiled` was read from an artifact, which holds no
+    model to compare with.
     """
     if compiled.model is None:
         raise DiagnosticError("--check needs the model: an artifact holds nothing to compare its answer with")
+    precision, unavailable = Precision(), dict[str, str]()
+    references = {"NumPy": _numpy_outputs(compiled, inputs, precision)}
+    other = OnnxRuntime.of(compiled.model, inputs)
+    if other is not None:
+        try:
+            references["onnxruntime"] = other.outputs()
+        except other.errors as error:
+            unavailable["onnxruntime"] = str(error)
+    within = precision.tolerance(other.spread if other and not unavailable else lambda: 0.0)
     rows = [
-        compare(name, reference, outputs[name], expected[name])
-        for reference, expected in _references(compiled, inputs)
+        compare(name, reference, outputs[name], expected[name], within)
+        for reference, expected in references.items()
         for name in outputs
     ]
-    return {"tolerance": TOLERANCE, "outputs": rows}
+    return {"tolerance": within, "outputs": rows, "unavailable": unavailable}
 
 
-def compare(name: str, reference: str, found: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+def compare(
+    name: str, reference: str, found: np.ndarray, expected: np.ndarray, tolerance: float = TOLERANCE
+) -> dict[str, Any]:
     """One row: how far `found` is from what `reference` says; `error` is null where they cannot be compared."""
     error = relative_error(found, expected)
     shown = error if math.isfinite(error) else None
-    return {"output": name, "reference": reference, "error": shown, "ok": error <= TOLERANCE}
+    return {"output": name, "reference": reference, "error": shown, "ok": error <= tolerance}
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -71,13 +81,7 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(a - b).max()) / (largest or 1.0)
 
 
-def _references(compiled: Compiled, inputs: Arrays) -> Iterator[tuple[str, Arrays]]:
-    yield "NumPy", _numpy_outputs(compiled, inputs)
-    if importlib.util.find_spec("onnxruntime") is not None:
-        yield "onnxruntime", _onnxruntime_outputs(compiled.model, inputs)
-
-
-def _numpy_outputs(compiled: Compiled, inputs: Arrays) -> Arrays:
+def _numpy_outputs(compiled: Compiled, inputs: Arrays, precision: Precision) -> Arrays:
     """The model at level prim by the ops' own references, without the passes and rules that only make it faster."""
     assert compiled.model is not None
     recipe = replace(compiled.recipe, rules=(), without=optional_passes(), plugins=False)
@@ -89,17 +93,18 @@ def _numpy_outputs(compiled: Compiled, inputs: Arrays) -> Arrays:
         return compiled.store.array(op.file.data, op.key.data, op.digest.data, op.result.type)
 
     if "control" in compiled.artifact.program:
-        return ProgramReference(compiled, lambda graph: _convert(graph, recipe), weight).run(module, inputs)
-    lower(module, Level.PRIM, recipe, recipe.context())
+        return ProgramReference(compiled, lambda graph: _convert(graph, recipe, precision), weight).run(module, inputs)
+    _convert(module, recipe, precision)
     main = next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == "main")
     given = [inputs[name] for name in _names(main.arg_attrs)]
     return dict(zip(_names(main.res_attrs), evaluate(main, given, weight), strict=True))
 
 
-def _convert(module: ModuleOp, recipe: Recipe) -> None:
+def _convert(module: ModuleOp, recipe: Recipe, precision: Precision) -> None:
     """Turns graphs into primitives, cut where only a run can tell how they go on, and still of the model's types."""
     steps = [CutSegmentsPass(always=True), ConvertOnnxToPrimPass()]
     run_passes(module, steps, recipe.context())
+    precision.see(module)
 
 
 def _names(attributes: ArrayAttr[DictionaryAttr] | None) -> list[str]:
@@ -108,14 +113,42 @@ def _names(attributes: ArrayAttr[DictionaryAttr] | None) -> list[str]:
     return [name.data for name in names if isinstance(name, StringAttr)]
 
 
-def _onnxruntime_outputs(model: Any, inputs: Arrays) -> Arrays:
-    runtime: Any = importlib.import_module("onnxruntime")
-    if isinstance(model, str | Path):
-        source: str | bytes = str(model)
-    else:
-        source = model if isinstance(model, bytes) else model.SerializeToString()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3  # errors only: its advice on the model is not what was asked for
-    session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """onnxruntime with a model and its inputs."""
+
+    module: Any
+    model: str | bytes
+    inputs: Arrays
+
+    @classmethod
+    def of(cls, model: Any, inputs: Arrays) -> OnnxRuntime | None:
+        """The model at hand there; None where onnxruntime is not installed."""
+        if importlib.util.find_spec("onnxruntime") is None:
+            return None
+        if isinstance(model, str | Path):
+            source: str | bytes = str(model)
+        else:
+            source = model if isinstance(model, bytes) else model.SerializeToString()
+        return cls(importlib.import_module("onnxruntime"), source, inputs)
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What it raises for a model, a type or an operator that it does not run."""
+        raised = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+        return raised.Fail, raised.InvalidGraph, raised.InvalidArgument, raised.NotImplemented, raised.RuntimeException
+
+    def outputs(self, *, optimised: bool = True) -> Arrays:
+        """What it computes, by name."""
+        options = self.module.SessionOptions()
+        options.log_severity_level = 3  # errors only: its advice on the model is not what was asked for
+        if not optimised:
+            options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = self.module.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(self.inputs)), strict=True))
+
+    def spread(self) -> float:
+        """How far it is from itself, with and without its own optimisations."""
+        one, other = self.outputs(), self.outputs(optimised=False)
+        return max((relative_error(other[name], one[name]) for name in one), default=0.0)
