@@ -53,6 +53,7 @@ from xdsl.traits import IsolatedFromAbove, IsTerminator, NoTerminator, SymbolOpI
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.onnx_values import AnyType
+from tstorch.dialects.prim.types import ints
 from tstorch.dialects.prim.values import ValuesAttr
 
 
@@ -188,7 +189,7 @@ class SpecialiseOp(_CallOp):
 
     @property
     def known_positions(self) -> list[int]:
-        return [int(at) for at in self.known.get_values()]
+        return list(ints(self.known))
 
     def print(self, printer: Printer) -> None:
         self._print_call(printer)

@@ -50,13 +50,14 @@ class Cutter:
         self.cuts += 1
         end = graph.body.block.last_op
         assert isinstance(end, ReturnOp)
-        values = dict(zip(graph.body.block.args, given, strict=True))
+        values: dict[SSAValue, SSAValue] = dict(zip(graph.body.block.args, given, strict=True))
         returned = list(end.operands)
         computed = [value for value in dict.fromkeys(returned) if value not in values]
         end.operands = computed
-        looked_at = [argument for at, argument in enumerate(values) if at in known]
-        taken = [argument for argument in values if argument.uses]
-        for argument in [argument for argument in values if not argument.uses]:
+        arguments = list(graph.body.block.args)
+        looked_at = [argument for at, argument in enumerate(arguments) if at in known]
+        taken = [argument for argument in arguments if argument.uses]
+        for argument in [argument for argument in arguments if not argument.uses]:
             graph.body.block.erase_arg(argument)
         if computed:
             step = self._specialise(graph, [values[each] for each in taken], [taken.index(each) for each in looked_at])
@@ -87,7 +88,7 @@ class Placing:
         self.cutter = cutter
         self.block = block
         self.scout = scout
-        self._values = dict(zip(graph.body.block.args, given, strict=True))
+        self._values: dict[SSAValue, SSAValue] = dict(zip(graph.body.block.args, given, strict=True))
         *self._ops, end = graph.body.block.ops
         assert isinstance(end, ReturnOp)
         self._returned = list(end.operands)
@@ -198,7 +199,7 @@ class Placing:
         deciding = [op.inputs[stop.position] for op, stop in stops if isinstance(stop, DataDependentError)]
         graph, taken = self.outlined(waiting, results)
         given = [self.value(value) for value in taken]
-        known = sorted({taken.index(value) for value in deciding if value in taken})
+        known = [at for at, value in enumerate(taken) if value in deciding]
         if known:
             for argument, value in zip(graph.body.block.args, given, strict=True):
                 argument._type = value.type  # pyright: ignore[reportAttributeAccessIssue]
