@@ -30,7 +30,11 @@ UNCOVERED = {
     ),
     **dict.fromkeys([("Multinomial", 7), ("Multinomial", 22)], RANDOM),
     **dict.fromkeys(
-        [(f"Random{law}", version) for law in ("Normal", "NormalLike", "Uniform", "UniformLike") for version in (1, 22)],
+        [
+            (f"Random{law}", version)
+            for law in ("Normal", "NormalLike", "Uniform", "UniformLike")
+            for version in (1, 22)
+        ],
         RANDOM,
     ),
     ("ImageDecoder", 20): "it decodes files",

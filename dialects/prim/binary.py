@@ -160,8 +160,8 @@ class DivOp(SmoothBinaryOp):
     def compute(self, x: Array, y: Array) -> Array:
         if x.dtype.kind == "f":
             return x / y
-        quotient = np.abs(x) // np.abs(np.where(y == 0, 1, y))
-        return np.where(y == 0, x, np.where((x < 0) != (y < 0), -quotient, quotient)).astype(x.dtype)
+        divisor = np.where(y == 0, 1, y).astype(y.dtype)
+        return np.where(y == 0, x, (x - np.fmod(x, divisor)) // divisor).astype(x.dtype)
 
     def gradients(self, g: Formula, x: Formula, y: Formula) -> tuple[Formula, Formula]:
         over = g / y
@@ -198,12 +198,12 @@ class RemOp(SmoothBinaryOp):
         if not x.is_float:
             divisor = y.compare("eq", 0).select(1, y)
             return x.apply(arith.RemUIOp if x.is_unsigned else arith.RemSIOp, divisor)
-        a, b = x.abs(), y.abs()
-        times = (a / b).floor()
-        high, low = exact_product(times, b)  # not fma: some devices round it twice
-        rest = times.compare("eq", 0).select(a, (a - high) - low)
-        rest = rest.compare("lt", 0).select(rest + b, rest)  # a quotient may be rounded across an integer, either way
-        rest = rest.compare("ge", b).select(rest - b, rest)
+        rest, divisor = x.abs(), y.abs()
+        bits = divisor.bitcast(i32)
+        for power in range(252, 0, -21):  # first by multiples of the divisor, none of which overflows: 2**power of it
+            fits = bits.compare("ge", 1 << 23) & bits.compare("lt", 255 - power << 23)
+            rest = fits.select(_remainder(rest, (bits + (power << 23)).bitcast(x.type)), rest)
+        rest = _remainder(rest, divisor)
         return x.compare("lt", 0).select(-rest, rest)
 
     @classmethod
@@ -212,6 +212,16 @@ class RemOp(SmoothBinaryOp):
         yield from list(super().samples())[3:]
         yield Sample(arrays=[np.array([7, -7, 7, -7, 5, 0]), np.array([2, 2, -2, -2, 0, 0])])
         yield Sample(arrays=[floats([6, 9, -0.3, 49]), floats([3, 0.1, 0.1, 7])], smooth=False)
+        yield Sample(arrays=[floats([1e38, -3e30, 1e9, 5e-20]), floats([2.5, 0.7, 1e-7, 3e-36])], smooth=False)
+
+
+def _remainder(a: Scalar, b: Scalar) -> Scalar:
+    """What is left of a below b, both at least 0; exact for quotients below 2**22."""
+    times = (a / b).floor()
+    high, low = exact_product(times, b)  # not fma: some devices round it twice
+    rest = times.compare("eq", 0).select(a, (a - high) - low)
+    rest = rest.compare("lt", 0).select(rest + b, rest)  # a quotient may be rounded across an integer, either way
+    return rest.compare("ge", b).select(rest - b, rest)
 
 
 def exact_product(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
@@ -230,7 +240,7 @@ def exact_product(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
 
 @irdl_op_definition
 class PowOp(SmoothBinaryOp):
-    """x ** y; of a negative x NaN, unless y is an integer."""
+    """x ** y; of a negative x NaN, unless y is an integer; 1 where x is 1 or y is 0, even if the other is NaN."""
 
     name = "prim.pow"
     DOMAIN: ClassVar = FLOATS
@@ -252,9 +262,12 @@ class PowOp(SmoothBinaryOp):
         odd = half.floor().compare("ne", half)
         signed = odd.select(-magnitude, magnitude)
         # A device's pow of a negative number is NaN, which no WGSL constant may spell.
-        negative = y.floor().compare("eq", y).select(signed, x.apply(math.PowFOp, y))
+        undefined = x.is_inf().select(magnitude, x.apply(math.PowFOp, y))
+        negative = y.floor().compare("eq", y).select(signed, undefined)
         power = x.compare("lt", 0).select(negative, magnitude)
-        return y.compare("eq", 0).select(1.0, power)
+        unknown = x.is_nan() | y.is_nan()  # which some devices take for a number
+        one = y.compare("eq", 0) | x.compare("eq", 1) | (x.compare("eq", -1) & y.is_inf())
+        return one.select(1.0, unknown.select(x + y, power))
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -264,6 +277,8 @@ class PowOp(SmoothBinaryOp):
             arrays=[floats([-2, -2, -2, -1.5, 0, 0, 2, -2]), floats([2, 3, -1, 0, 0, 2, 0.5, 0.5])],
             smooth=False,
         )
+        unknown = floats([np.nan, np.nan, 1, 0, -1, -1, np.inf, -np.inf, -np.inf])
+        yield Sample(arrays=[unknown, floats([1, 0, np.nan, np.nan, np.inf, -np.inf, -1, 3, 2.5])], smooth=False)
 
 
 class ExtremumOp(CommutativeOp, SmoothBinaryOp):

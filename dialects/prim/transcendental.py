@@ -326,7 +326,7 @@ class AcoshOp(SmoothUnaryOp):
 
     def scalar(self, x: Scalar) -> Scalar:
         t = x - 1
-        return x.compare("gt", _LARGE).select(x.log() + log(2), _log1p(t + (t * 2 + t * t).sqrt()))
+        return x.compare("gt", _LARGE).select(x.log() + log(2), _log1p(t + t.sqrt() * (x + 1).sqrt()))
 
 
 @irdl_op_definition

@@ -6,7 +6,7 @@ from math import pi, prod, sqrt
 
 from xdsl.dialects.builtin import i32
 
-from tstorch.dialects.prim.elementwise import AbsOp, ErfOp, ExpOp, Log1pOp, LogisticOp, LogOp, TanhOp
+from tstorch.dialects.prim.elementwise import AbsOp, ErfOp, Expm1Op, ExpOp, Log1pOp, LogisticOp, LogOp, TanhOp
 from tstorch.dialects.prim.generator import IotaOp
 from tstorch.passes.convert.onnx.node import Node, normalized, onnx_op, rules_of
 from tstorch.passes.convert.onnx.value import Value
@@ -34,20 +34,20 @@ def parametric_relu(node: Node) -> Value:
 @onnx_op("Elu")
 def elu(node: Node) -> Value:
     value = node.input(0)
-    return value.compare("ge", 0).where(value, (value.apply(ExpOp) - 1) * node.attribute("alpha"))
+    return value.compare("ge", 0).where(value, value.apply(Expm1Op) * node.attribute("alpha"))
 
 
 @onnx_op("Selu")
 def selu(node: Node) -> Value:
     value, alpha = node.input(0), node.attribute("alpha")
-    negative = value.apply(ExpOp) * alpha - alpha
+    negative = value.apply(Expm1Op) * alpha
     return value.compare("gt", 0).where(value, negative) * node.attribute("gamma")
 
 
 @onnx_op("Celu")
 def celu(node: Node) -> Value:
     value, alpha = node.input(0), node.attribute("alpha")
-    return value.maximum(0) + ((value / alpha).apply(ExpOp) * alpha - alpha).minimum(0)
+    return value.maximum(0) + ((value / alpha).apply(Expm1Op) * alpha).minimum(0)
 
 
 @onnx_op("ThresholdedRelu")
