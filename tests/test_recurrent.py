@@ -72,6 +72,7 @@ CASES = {
     "lstm": ("LSTM", {}),
     "lstm all inputs": ("LSTM", {"given": "WRBHCP", "direction": "bidirectional"}),
     "lstm lengths": ("LSTM", {"lengths": True, "direction": "reverse", "given": "WRBHC"}),
+    "lstm with everything": ("LSTM", {"lengths": True, "direction": "bidirectional", "given": "WRBHCP"}),
     "lstm coupled": ("LSTM", {"input_forget": 1}),
     "lstm clipped": ("LSTM", {"clip": 0.2, "given": "WRBHCP"}),
     "lstm functions": (

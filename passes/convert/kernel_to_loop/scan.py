@@ -47,6 +47,8 @@ Indices = Sequence[Index]
 SUMS = (ContractionOp, ReduceOp, ReduceWindowOp, ScatterOp)
 """Ops whose element is a sum over others."""
 WORD = 4
+MOST_BINDINGS = 8
+"""WebGPU's default limit."""
 TOGETHER = 8
 """Terms of a sum that are added in one iteration of its innermost loop."""
 
@@ -97,6 +99,8 @@ def unsuitable(op: ScanOp) -> str | None:
     for inner in op.body.block.ops:
         if not isinstance(inner, (*SUMS, ElementwiseOp, IndexMapOp, GeneratorOp, GatherOp, YieldOp)):
             return f"{inner.name} needs a kernel of its own"
+    if (bindings := len(set(op.operands)) + len(op.results)) > MOST_BINDINGS:
+        return f"it has {bindings} operands and results, a kernel at most {MOST_BINDINGS}"
     types = {value.type.element_type for value in (*op.operands, *op.results)}  # pyright: ignore[reportAttributeAccessIssue]
     if narrow := types - {f32, i32, ui32}:
         return f"element type {next(iter(narrow))} is no word"

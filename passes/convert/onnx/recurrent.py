@@ -119,17 +119,23 @@ class LongShortCell(Cell):
     STATES = (INITIAL, INITIAL_CELL)
 
     def shared(self, number: int) -> list[Value]:
-        peepholes = self.node.optional(PEEPHOLES)
-        extra = [] if peepholes is None else [slice_at(peepholes, 0, number).convert(f32)]
-        return [*super().shared(number), *extra]
+        """The peepholes are a last row of the matrix: all inputs and outputs are as many as a kernel may have."""
+        [matrix], peepholes = super().shared(number), self.node.optional(PEEPHOLES)
+        if peepholes is None:
+            return [matrix]
+        row = peepholes.take(0, number, number + 1).convert(f32).pad([0, 0], [0, self.size])
+        return [matrix.concatenate([row], 0)]
 
     def step(self, given: Value, states: Values, weights: Values) -> Values:
-        [hidden, cell], [matrix, *peepholes] = states, weights
-        gates = given + product(hidden, matrix)
+        [hidden, cell], [weights_and_row] = states, weights
+        gates = given + product(hidden, weights_and_row.take(0, 0, self.size))
+        has_peepholes = weights_and_row.shape[0] > self.size
 
         def opened(number: int, seen: Value) -> Value:
             own = self.gate(gates, number)
-            return self.apply(0, own + self.gate(peepholes[0], number) * seen if peepholes else own)
+            if not has_peepholes:
+                return self.apply(0, own)
+            return self.apply(0, own + self.gate(slice_at(weights_and_row, 0, self.size), number) * seen)
 
         entered = opened(0, cell)
         kept = 1 - entered if self.node.attribute("input_forget") else opened(2, cell)
