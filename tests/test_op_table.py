@@ -171,7 +171,8 @@ def test_non_differentiable_ops_are_these() -> None:
     assert [op.name for op in OPS if hasattr(op.vjp, "reason")] == [
         "prim.sign", "prim.floor", "prim.ceil", "prim.round", "prim.trunc", "prim.not", "prim.is_nan", "prim.is_inf",
         "prim.and", "prim.or", "prim.xor", "prim.shift_left", "prim.shift_right", "prim.compare", "prim.bitcast",
-        "prim.decode", "prim.encode", "prim.arg_reduce", "prim.search_sorted", "prim.non_max_suppression",
+        "prim.decode", "prim.encode", "prim.divide_words", "prim.arg_reduce", "prim.search_sorted",
+        "prim.non_max_suppression",
     ]  # fmt: skip
 
 

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntegerAttr, ModuleOp, StringAttr, TensorType, i64
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DictionaryAttr,
+    IntegerAttr,
+    ModuleOp,
+    StringAttr,
+    TensorType,
+    UnitAttr,
+    i64,
+)
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, BlockArgument
 
@@ -107,6 +116,7 @@ def segment_module(segment: SegmentOp, inputs: Sequence[Mapping[str, Any]], pare
     ids, nodes = carried_ids(module), known.get("tst.nodes")
     kept = [entry for entry in nodes if _id(entry) in ids] if isinstance(nodes, ArrayAttr) else []
     module.attributes["tst.nodes"] = ArrayAttr(kept)
+    module.attributes["tst.segment"] = UnitAttr()
     set_level(module, Level.ONNX)
     return module
 

@@ -14,6 +14,7 @@ from tstorch.dialects.prim.indexing import GatherOp, ScatterKindAttr, ScatterOp
 from tstorch.dialects.prim.kinds import ReduceKindAttr
 from tstorch.dialects.prim.reduction import ArgReduceOp, ReduceOp, ReduceWindowOp
 from tstorch.dialects.prim.scan import ScanOp
+from tstorch.dialects.prim.search import SearchSortedOp
 from tstorch.dialects.prim.shape import (
     BroadcastInDimOp,
     ConcatenateOp,
@@ -23,11 +24,11 @@ from tstorch.dialects.prim.shape import (
     SliceOp,
     TransposeOp,
 )
-from tstorch.dialects.prim.search import SearchSortedOp
 from tstorch.dialects.prim.sort import SortOp
 from tstorch.dialects.prim.suppression import NonMaxSuppressionOp
 from tstorch.dialects.prim.values import ValuesAttr
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
+from tstorch.dialects.prim.words import DivideWordsOp
 
 
 class MaterializeConstant(ConstantMaterializationInterface):
@@ -40,7 +41,7 @@ class MaterializeConstant(ConstantMaterializationInterface):
 Prim = Dialect(
     "prim",
     [
-        *ELEMENTWISE_OPS,
+        *(*ELEMENTWISE_OPS, DivideWordsOp),
         *(ReshapeOp, TransposeOp, BroadcastInDimOp, SliceOp, ReverseOp, PadOp, ConcatenateOp),
         *(ReduceOp, ReduceWindowOp, ArgReduceOp),
         *(DotGeneralOp, ConvOp),

@@ -24,7 +24,7 @@ from tstorch.dialects.prim.elementwise import (
     SubOp,
 )
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
-from tstorch.dialects.prim.indexing import GatherOp
+from tstorch.dialects.prim.indexing import GatherOp, ScatterKind, ScatterOp
 from tstorch.dialects.prim.kinds import ReduceKind
 from tstorch.dialects.prim.reduction import ArgReduceOp, ReduceOp
 from tstorch.dialects.prim.sort import SortOp
@@ -37,6 +37,7 @@ WORD: Range = (-(2**31), 2**31 - 1)
 HOST: Range = (-(2**29), 2**29 - 1)
 """What the host lets through for a 64-bit input: a quarter of what a word holds, so that some may be added up."""
 ANYTHING: Range = (-(2**63), 2**63 - 1)
+_UNKNOWN: Range = (-(2**64), 2**64)  # cut to what the type holds
 
 
 def is_wide(value: SSAValue) -> bool:
@@ -44,42 +45,63 @@ def is_wide(value: SSAValue) -> bool:
     return isinstance(value.type, TensorType) and value.type.element_type in WIDE
 
 
+def fits_word(value: SSAValue, range: Range) -> bool:
+    """Whether 64-bit integers in a range are 32-bit ones: i32 holds them, whatever their sign is meant to be."""
+    return (WORD[0] if is_signed(value) else 0) <= range[0] and range[1] <= WORD[1]
+
+
+def is_signed(value: SSAValue) -> bool:
+    """Whether 64-bit integers have a sign."""
+    assert isinstance(value.type, TensorType)
+    return value.type.element_type == i64
+
+
 def ranges_of(block: Block, given: Mapping[SSAValue, Range]) -> dict[SSAValue, Range]:
-    """The interval of each 64-bit value of a block. Arguments that are not `given` one are within HOST."""
-    ranges: dict[SSAValue, Range] = {arg: given.get(arg, _host(arg)) for arg in block.args if is_wide(arg)}
+    """The interval of each 64-bit value of a block. `given` says what arguments and converted floats are held to;
+    without it they may be anything. What leaves 64 bits wraps, and may be anything too.
+    """
+    ranges: dict[SSAValue, Range] = {arg: given.get(arg, all_of(arg)) for arg in block.args if is_wide(arg)}
     for op in block.ops:
         yielded = _yielded(op, ranges)
         for position, result in enumerate(op.results):
             if is_wide(result):
-                ranges[result] = yielded[position] if yielded else _range(op, ranges)
+                found = given.get(result) or (yielded[position] if yielded else _range(op, ranges))
+                least, most = all_of(result)
+                ranges[result] = found if least <= found[0] and found[1] <= most else (least, most)
     return ranges
 
 
-def _host(value: SSAValue) -> Range:
-    """What the host lets through."""
-    assert isinstance(value.type, TensorType)
-    return HOST if value.type.element_type == i64 else (0, HOST[1])
+def held_by_host(value: SSAValue) -> Range:
+    """What the host lets through for an input that only says where to look."""
+    return HOST if is_signed(value) else (0, HOST[1])
+
+
+def all_of(value: SSAValue) -> Range:
+    """All that the 64 bits may hold."""
+    return ANYTHING if is_signed(value) else (0, 2**64 - 1)
 
 
 def _yielded(op: Operation, ranges: Mapping[SSAValue, Range]) -> list[Range]:
     """What a region's or a sort's results can be; empty for all other ops."""
     if isinstance(op, SortOp):
-        return [ranges.get(operand, ANYTHING) for operand in op.operands]
+        return [ranges.get(operand, _UNKNOWN) for operand in op.operands]
     if not op.regions:
         return []
     block = op.regions[0].block
     passed = zip(block.args, op.operands, strict=True)
     inner = ranges_of(block, {arg: ranges[value] for arg, value in passed if value in ranges})
     assert block.last_op is not None
-    return [inner.get(value, ANYTHING) for value in block.last_op.operands]
+    return [inner.get(value, _UNKNOWN) for value in block.last_op.operands]
 
 
 def _range(op: Operation, ranges: Mapping[SSAValue, Range]) -> Range:
-    operands = [ranges.get(operand, ANYTHING) for operand in op.operands if is_wide(operand)]
+    operands = [ranges.get(operand, all_of(operand)) for operand in op.operands if is_wide(operand)]
     if isinstance(op, IndexMapOp | SelectOp):
-        return _hull(operands) if operands else ANYTHING
+        return _hull(operands) if operands else _UNKNOWN
     if isinstance(op, GatherOp):
-        return operands[0]
+        return ranges.get(op.operand, _UNKNOWN)
+    if isinstance(op, ScatterOp):
+        return _scattered(op, *(ranges.get(value, _UNKNOWN) for value in (op.operand, op.updates)))
     rule = _RULES.get(type(op))
     return rule(operands) if rule else _by_op(op, operands)
 
@@ -103,7 +125,15 @@ def _by_op(op: Operation, operands: Sequence[Range]) -> Range:
             return _combined(op.kind.data, op.length, operands[0])
         case ConvertOp():
             return _converted(op, operands)
-    return ANYTHING if op.operands else HOST
+    return _UNKNOWN
+
+
+def _scattered(op: ScatterOp, before: Range, updates: Range) -> Range:
+    """What an element may be after all updates have landed on it."""
+    if op.kind.data is ScatterKind.ADD:
+        low, high = _combined(ReduceKind.ADD, _elements(op.updates), updates)
+        return before[0] + low, before[1] + high
+    return _UNKNOWN if op.kind.data is ScatterKind.MUL else _hull([before, updates])
 
 
 def _combined(kind: ReduceKind, count: int, operand: Range) -> Range:
@@ -111,12 +141,12 @@ def _combined(kind: ReduceKind, count: int, operand: Range) -> Range:
     if kind in (ReduceKind.MAX, ReduceKind.MIN):
         return operand
     if kind is not ReduceKind.ADD:
-        return ANYTHING
+        return _UNKNOWN
     return min(operand[0] * count, 0), max(operand[1] * count, 0)
 
 
 def _converted(op: ConvertOp, operands: Sequence[Range]) -> Range:
-    """Floats saturate at a word instead of at 64 bits."""
+    """What an integer of another type may be. Of 64 bits read with another sign, what does not fit wraps."""
     assert isinstance(op.operand.type, TensorType)
     element = op.operand.type.element_type
     if operands:
@@ -125,7 +155,7 @@ def _converted(op: ConvertOp, operands: Sequence[Range]) -> Range:
         return 0, 1
     dtype = dtype_of(element)
     if dtype.kind == "f":
-        return WORD
+        return all_of(op.result)
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
@@ -164,7 +194,7 @@ def _quotient(operands: Sequence[Range]) -> Range:
 
 def _bits(operands: Sequence[Range]) -> Range:
     """Both operands at least 0: no more than the smaller of the two."""
-    return (0, min(high for _, high in operands)) if all(low >= 0 for low, _ in operands) else ANYTHING
+    return (0, min(high for _, high in operands)) if all(low >= 0 for low, _ in operands) else _UNKNOWN
 
 
 def _magnitude(operands: Sequence[Range]) -> Range:

@@ -24,19 +24,22 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from tstorch.diagnostics import DiagnosticError
-from tstorch.dialects.prim.elementwise import CompareOp, ConvertOp, MaximumOp, MinimumOp
+from tstorch.dialects.prim.elementwise import ConvertOp
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
 from tstorch.dialects.prim.reduction import ArgReduceOp
 from tstorch.dialects.prim.shape import ReshapeOp, SliceOp
-from tstorch.dialects.prim.types import dtype_of, tensor, ui8, ui32
+from tstorch.dialects.prim.types import dtype_of, integer, tensor, ui8, ui32
 from tstorch.dialects.prim.values import ValuesAttr
 from tstorch.dialects.prim.weight import WeightOp
+from tstorch.dialects.program import control_of
 from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.arg_reduce import expand_arg_reduce
-from tstorch.passes.convert.integer_ranges import HOST, WIDE, WORD, Range, is_wide, ranges_of
+from tstorch.passes.convert.integer_ranges import HOST, WIDE, WORD, Range, all_of, is_wide
 from tstorch.passes.convert.storage_formats import host_name, store_codes
+from tstorch.passes.convert.wide_integers import WideIntegers, has_form
+from tstorch.passes.convert.wide_ranges import Widths, widths_of
 from tstorch.remarks import RemarkSink
 
 Notes = dict[str, Attribute]
@@ -46,26 +49,32 @@ Notes = dict[str, Attribute]
 class LegalizeTypesPass(TSTorchPass):
     """Replaces element types that the device has no arithmetic or no storage for.
 
-    64-bit integers become 32-bit ones where every value provably fits: constants, shapes and positions do, an input is
-    narrowed by the host, which checks each value, and a weight's lower words are read. Truth values that cross the
-    function's border become words of 0 and 1. Of stored types (bfloat16, those of 8 and fewer bits) the codes are kept,
+    64-bit integers become 32-bit ones where every value provably fits: constants, shapes and positions do. Of what only
+    says where to look an input is narrowed by the host, which checks each value, a float saturates, and a weight's
+    lower words are read. All others are pairs of words (`wide_integers.py`), of which arithmetic is exact; an input, a
+    weight or a result of such has one more dimension of 2, the low word first. What goes from segment to segment of a
+    program is always pairs: no segment knows how the next one uses it. Truth values that cross the function's
+    border become words of 0 and 1. Of stored types (bfloat16, those of 8 and fewer bits) the codes are kept,
     as bytes or halves of words. The caller still passes and gets what the model says (`tst.dtype`).
 
-    Refuses, by node: float64; 64-bit integers whose values may not fit.
+    Refuses, by node: float64; what has no form on pairs, where its values may not fit a word.
 
         // before
-        func.func @main(%i: tensor<2xi64> {tst.name = "i"}) -> (tensor<2xi64> {tst.name = "o"}) {
+        func.func @main(%x: tensor<9xf32>, %i: tensor<2xi64> {tst.name = "i"}) -> tensor<2xf32> {
           %c = prim.constant dense<7> : tensor<2xi64> loc("/add")
           %0 = prim.add %i, %c : tensor<2xi64> loc("/add")
-          func.return %0 : tensor<2xi64>
+          %1 = prim.gather %x, %0, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0],
+              index_vector_dim = 1, slice_sizes = [1] : tensor<9xf32>, tensor<2xi64> -> tensor<2xf32>
+          func.return %1 : tensor<2xf32>
         }
         // after
-        func.func @main(%i: tensor<2xi32> {
-            tst.name = "i", tst.dtype = "int64", tst.range = array<i64: -536870912, 536870911>})
-            -> (tensor<2xi32> {tst.name = "o", tst.dtype = "int64"}) {
+        func.func @main(%x: tensor<9xf32>, %i: tensor<2xi32> {
+            tst.name = "i", tst.dtype = "int64", tst.range = array<i64: -536870912, 536870911>}) -> tensor<2xf32> {
           %c = prim.constant dense<7> : tensor<2xi32> loc("/add")
           %0 = prim.add %i, %c : tensor<2xi32> loc("/add")
-          func.return %0 : tensor<2xi32>
+          %1 = prim.gather %x, %0, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0],
+              index_vector_dim = 1, slice_sizes = [1] : tensor<9xf32>, tensor<2xi32> -> tensor<2xf32>
+          func.return %1 : tensor<2xf32>
         }
     """
 
@@ -75,11 +84,13 @@ class LegalizeTypesPass(TSTorchPass):
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         functions = [op for op in module.body.block.ops if isinstance(op, FuncOp)]
         _refuse_double(functions)
+        uniform = "tst.segment" in module.attributes or control_of(module) is not None
         with self.remarks(module) as remarks:
             for func in functions:
                 notes = _Border(func)
                 store_codes(func.body.block)
-                _narrow(func.body.block, {}, remarks)
+                between = {arg: all_of(arg) for arg in func.body.block.args if uniform and is_wide(arg)}
+                _narrow(func.body.block, between, remarks, uniform=uniform)
                 notes.bool_to_words()
                 notes.write()
 
@@ -123,6 +134,9 @@ class _Border:
         func = self._func
         types = [arg.type for arg in self._block.args], [value.type for value in self._return.operands]
         func.function_type = FunctionType.from_lists(*types)
+        for arg, notes in zip(self._block.args, self._args, strict=True):
+            if "tst.range" in notes and _element(arg) == ui32:
+                del notes["tst.range"]  # pairs of words hold whatever the caller passes
         if any(self._args):
             func.arg_attrs = _merged(func.arg_attrs, self._args)
         if any(self._results):
@@ -169,11 +183,25 @@ def _merged(old: ArrayAttr[DictionaryAttr] | None, new: Sequence[Notes]) -> Arra
     return ArrayAttr([DictionaryAttr({**entry.data, **notes}) for entry, notes in zip(before, new, strict=True)])
 
 
-def _narrow(block: Block, given: Mapping[SSAValue, Range], remarks: RemarkSink) -> None:
-    """Turns all 64-bit integers of a block into 32-bit ones; `given` are the ranges of its arguments."""
-    ranges = ranges_of(block, given)
+def _narrow(block: Block, given: Mapping[SSAValue, Range], remarks: RemarkSink, *, uniform: bool = False) -> None:
+    """Turns all 64-bit integers of a block into words or pairs of them; `given` are the ranges of its arguments.
+
+    `uniform` makes pairs of all that the block returns.
+    """
+    positions = _expand_arg_reduces(block)
+    widths = widths_of(block, {**given, **positions}, has_form)
+    ranges, wide = widths.ranges, WideIntegers(widths, remarks)
+    _take_arguments(block, widths, wide)
+    end = block.last_op
+    returned = [is_wide(value) for value in end.operands] if isinstance(end, ReturnOp) else []
     for op in list(block.ops):
-        _check(op, ranges)
+        if widths.involves(op) and not isinstance(op, ReturnOp):
+            if isinstance(op, WeightOp):
+                wide.take(op.result, _stored_as(op, tensor([*_shape(op.result), 2], ui32)))
+                wide.drop(op)
+            else:
+                wide.expand(op)
+            continue
         for region in op.regions:
             passed = zip(region.block.args, op.operands, strict=True)
             _narrow(region.block, {arg: ranges[value] for arg, value in passed if value in ranges}, remarks)
@@ -183,29 +211,36 @@ def _narrow(block: Block, given: Mapping[SSAValue, Range], remarks: RemarkSink) 
             _replace(op, expand_arg_reduce(op), op.location)
         elif any(is_wide(result) for result in op.results):
             _narrow_op(op, remarks)
-    for arg in block.args:
-        if is_wide(arg):
+    if end is not None and returned:
+        values = zip(end.operands, returned, strict=True)
+        end.operands = [
+            wide.joined(value, end) if value in widths.pairs or (uniform and long) else value for value, long in values
+        ]
+    wide.finish()
+    for arg in [arg for arg in block.args if arg in widths.pairs]:
+        block.erase_arg(arg)
+
+
+def _expand_arg_reduces(block: Block) -> dict[SSAValue, Range]:
+    """Those of 64-bit integers become ops that pairs have; gives the ranges of the positions found."""
+    ranges: dict[SSAValue, Range] = {}
+    for op in [op for op in block.ops if isinstance(op, ArgReduceOp) and is_wide(op.operand)]:
+        ops = expand_arg_reduce(op)
+        position = ConvertOp(ops[-1], element_type=i64)
+        ranges[position.result] = 0, _shape(op.operand)[integer(op.dimension)]
+        _replace(op, [*ops, position], op.location)
+    return ranges
+
+
+def _take_arguments(block: Block, widths: Widths, wide: WideIntegers) -> None:
+    """Gives 64-bit arguments the types that they have on the device."""
+    for arg in [arg for arg in block.args if is_wide(arg)]:
+        if arg not in widths.pairs:
             _retype(arg, i32)
-
-
-def _check(op: Operation, ranges: dict[SSAValue, Range]) -> None:
-    for result in op.results:
-        if not is_wide(result):
             continue
-        low, high = ranges[result]
-        least = WORD[0] if _element(result) == i64 else 0
-        if (low < least or high > WORD[1]) and not _saturates(op):
-            raise DiagnosticError(
-                f"{op.name} computes 64-bit integers from {low} to {high}; WebGPU has 32 bits, and the values are not "
-                "known to fit; use int32 in the model where the values allow it",
-                node=next(iter(node_ids(op)), None),
-            )
-
-
-def _saturates(op: Operation) -> bool:
-    """Whether a constant is only a limit: cut off at 32 bits, it still limits nothing that fits."""
-    users = [use.operation for result in op.results for use in result.uses]
-    return isinstance(op, ConstantOp) and all(isinstance(user, MinimumOp | MaximumOp | CompareOp) for user in users)
+        whole = block.insert_arg(tensor([*_shape(arg), 2], ui32), arg.index)
+        whole.name_hint = arg.name_hint
+        wide.take(arg, whole)
 
 
 def _narrow_op(op: Operation, remarks: RemarkSink) -> None:
@@ -228,7 +263,7 @@ def _narrow_weight(op: WeightOp) -> None:
     """Reads the lower words of 64-bit integers, and bytes where truth values are stored."""
     type, shape = op.result.type, _shape(op.result)
     assert isinstance(type, TensorType)
-    if type.element_type == i64:
+    if type.element_type in WIDE:
         words = _stored_as(op, tensor([*shape, 2], i32))
         low = SliceOp(words, start=[0] * (len(shape) + 1), limit=[*shape, 1], stride=[1] * (len(shape) + 1))
         _replace_weight(op, [low, ReshapeOp(low.result, shape=shape)])

@@ -13,6 +13,8 @@ from tstorch.dialects.prim.types import dtype_of
 from tstorch.dialects.trace import SpanOp
 
 Table = dict[str, Any]
+PAIRS = ("u32<i64", "u32<u64")
+"""64-bit integers as pairs of words, along one more dimension."""
 
 
 def program_table(module: ModuleOp, entries: Sequence[buf.EntryOp]) -> Table:
@@ -157,10 +159,11 @@ def _host_value(op: buf.UploadOp | buf.ReadbackOp) -> Table:
     """What the caller passes or gets."""
     type = op.view.type
     assert isinstance(type, buf.ViewType)
+    shape = list(type.tensor.get_shape())
     return {
         "name": op.label.data,
         "dtype": op.dtype.data,
-        "shape": list(type.tensor.get_shape()),
+        "shape": shape[:-1] if op.storage.data in PAIRS else shape,
         "storage": op.storage.data,
     }
 

@@ -1,61 +1,90 @@
 // RUN: tstorch-opt %s -p legalize-types --split-input-file --verify-diagnostics --print-debuginfo | filecheck %s
 
-// Tests that an int64 input is narrowed under the caller's own type, with the range that the host checks.
-// CHECK-LABEL: func.func @main
+// Tests that an int64 input which only says where to look is a word, which the host checks under the caller's own type.
+// CHECK-LABEL: func.func @places
 // CHECK-SAME:  tensor<2xi32> {tst.name = "ids", tst.dtype = "int64", tst.range = array<i64: -536870912, 536870911>}
-// CHECK-SAME:  -> (tensor<2xi32> {tst.name = "next", tst.dtype = "int64"})
 // CHECK-NEXT:  prim.constant dense<1> : tensor<2xi32>
 // CHECK-NEXT:  prim.add %{{.*}}, %{{.*}} : tensor<2xi32>
-func.func @main(%i: tensor<2xi64> {tst.name = "ids"}) -> (tensor<2xi64> {tst.name = "next"}) {
+func.func @places(%x: tensor<9xf32>, %i: tensor<2xi64> {tst.name = "ids"}) -> tensor<2xf32> {
   %c = prim.constant dense<1> : tensor<2xi64> loc("/add")
   %0 = prim.add %i, %c : tensor<2xi64> loc("/add")
-  func.return %0 : tensor<2xi64>
+  %1 = prim.gather %x, %0, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1] : tensor<9xf32>, tensor<2xi64> -> tensor<2xf32> loc("/look")
+  func.return %1 : tensor<2xf32>
 }
 
 // -----
 
-// Tests that arithmetic whose result may not fit is refused by the node's name.
-// CHECK: onnx '/mul': prim.mul computes 64-bit integers from -288230375614840832 to 288230376151711744
-func.func @main(%i: tensor<2xi64>) -> tensor<2xi64> {
+// Tests that any other int64 input is a pair of words, which nobody has to check, and that a sum carries.
+// CHECK-LABEL: func.func @pairs
+// CHECK-SAME:  %i: tensor<3x2xui32> {tst.name = "i", tst.dtype = "int64"}
+// CHECK-SAME:  -> (tensor<3x2xui32> {tst.dtype = "int64"})
+// CHECK:       %[[L:.*]] = prim.reshape %{{.*}}, shape = [3] {{.*}} loc("/add")
+// CHECK:       %[[H:.*]] = prim.reshape %{{.*}}, shape = [3]
+// CHECK:       %[[S:.*]] = prim.add %[[L]], %[[L]] : tensor<3xui32> loc("/add")
+// CHECK:       prim.compare lt %[[S]], %[[L]] : tensor<3xui32> -> tensor<3xi1> loc("/add")
+// CHECK:       prim.concatenate %{{.*}}, %{{.*}} dimension = 1 : tensor<3x1xui32>, tensor<3x1xui32> -> tensor<3x2xui32>
+func.func @pairs(%i: tensor<3xi64> {tst.name = "i"}) -> tensor<3xi64> {
+  %0 = prim.add %i, %i : tensor<3xi64> loc("/add")
+  func.return %0 : tensor<3xi64>
+}
+
+// -----
+
+// Tests that a place computed through what leaves 32 bits goes through pairs and is a word again.
+// CHECK-LABEL: func.func @hash
+// CHECK-SAME:  %i: tensor<2xi32>
+// CHECK:       prim.divide_words
+// CHECK:       prim.gather %x, %{{.*}} : tensor<9xf32>, tensor<2xi32> -> tensor<2xf32> loc("/look")
+func.func @hash(%x: tensor<9xf32>, %i: tensor<2xi64>) -> tensor<2xf32> {
+  %c = prim.constant dense<9> : tensor<2xi64> loc("/mod")
   %0 = prim.mul %i, %i : tensor<2xi64> loc("/mul")
-  func.return %0 : tensor<2xi64>
+  %1 = prim.rem %0, %c : tensor<2xi64> loc("/mod")
+  %2 = prim.gather %x, %1, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1] : tensor<9xf32>, tensor<2xi64> -> tensor<2xf32> loc("/look")
+  func.return %2 : tensor<2xf32>
 }
 
 // -----
 
 // Tests that a limit beyond 32 bits still limits nothing, cut off.
-// CHECK-LABEL: func.func @main
-// CHECK-NEXT:  prim.constant dense<2147483647> : tensor<2xi32>
-func.func @main(%i: tensor<2xi64>) -> tensor<2xi64> {
-  %c = prim.constant dense<9223372036854775807> : tensor<2xi64> loc("/clip")
-  %0 = prim.minimum %i, %c : tensor<2xi64> loc("/clip")
+// CHECK-LABEL: func.func @limit
+// CHECK:       prim.constant dense<2147483647> : tensor<i32>
+// CHECK-NOT:   ui32
+func.func @limit(%i: tensor<2xi32>) -> tensor<2xi64> {
+  %n = prim.convert %i to i64 : tensor<2xi32> -> tensor<2xi64> loc("/cast")
+  %c = prim.constant dense<9223372036854775807> : tensor<i64> loc("/clip")
+  %b = prim.broadcast_in_dim %c, shape = [2], dimensions = [] : tensor<i64> -> tensor<2xi64> loc("/clip")
+  %0 = prim.minimum %n, %b : tensor<2xi64> loc("/clip")
   func.return %0 : tensor<2xi64>
 }
 
 // -----
 
-// Tests that counting and converting make 32-bit integers at once.
-// CHECK-LABEL: func.func @main
-// CHECK-NEXT:  prim.iota dimension = 0 : tensor<3xi32>
-// CHECK-NEXT:  prim.convert %x to i32 : tensor<3xf32> -> tensor<3xi32>
-func.func @main(%x: tensor<3xf32>) -> tensor<3xi64> {
+// Tests that counting makes 32-bit integers at once, and that floats do where they say where to look.
+// CHECK-LABEL: func.func @counted
+// CHECK:       prim.iota dimension = 0 : tensor<3xi32>
+// CHECK:       prim.convert %x to i32 : tensor<3xf32> -> tensor<3xi32>
+// CHECK-NOT:   ui32
+func.func @counted(%x: tensor<3xf32>) -> (tensor<3xi64>, tensor<3xf32>) {
   %n = prim.iota dimension = 0 : tensor<3xi64> loc("/range")
   %c = prim.convert %x to i64 : tensor<3xf32> -> tensor<3xi64> loc("/cast")
-  %m = prim.minimum %n, %c : tensor<3xi64> loc("/min")
-  func.return %m : tensor<3xi64>
+  %1 = prim.gather %x, %c, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1] : tensor<3xf32>, tensor<3xi64> -> tensor<3xf32> loc("/look")
+  func.return %n, %1 : tensor<3xi64>, tensor<3xf32>
 }
 
 // -----
 
-// Tests that of a stored int64 tensor the lower words are read.
-// CHECK-LABEL: func.func @main
-// CHECK-NEXT:  %[[W:.*]] = prim.weight<"m.onnx", "p", "9f2c"> : tensor<3x2xi32>
-// CHECK-NEXT:  %[[L:.*]] = prim.slice %[[W]], start = [0, 0], limit = [3, 1], stride = [1, 1] {{.*}} loc("/add")
+// Tests that of a stored int64 tensor of places the lower words are read, and of any other both.
+// CHECK-LABEL: func.func @stored
+// CHECK:       %[[W:.*]] = prim.weight<"m.onnx", "p", "9f2c"> : tensor<3x2xi32>
+// CHECK-NEXT:  %[[L:.*]] = prim.slice %[[W]], start = [0, 0], limit = [3, 1], stride = [1, 1] {{.*}} loc("/look")
 // CHECK-NEXT:  prim.reshape %[[L]], shape = [3] : tensor<3x1xi32> -> tensor<3xi32>
-func.func @main(%x: tensor<3xi64>) -> tensor<3xi64> {
+// CHECK:       %[[V:.*]] = prim.weight<"m.onnx", "q", "9f2d"> : tensor<3x2xui32>
+// CHECK:       return %{{.*}}, %[[V]] : tensor<3xf32>, tensor<3x2xui32>
+func.func @stored(%x: tensor<3xf32>) -> (tensor<3xf32>, tensor<3xi64>) {
   %w = prim.weight<"m.onnx", "p", "9f2c"> : tensor<3xi64>
-  %0 = prim.add %x, %w : tensor<3xi64> loc("/add")
-  func.return %0 : tensor<3xi64>
+  %v = prim.weight<"m.onnx", "q", "9f2d"> : tensor<3xi64>
+  %0 = prim.gather %x, %w, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1] : tensor<3xf32>, tensor<3xi64> -> tensor<3xf32> loc("/look")
+  func.return %0, %v : tensor<3xf32>, tensor<3xi64>
 }
 
 // -----
@@ -118,21 +147,21 @@ func.func @main(%unused: tensor<2xi1>, %x: tensor<4xf32>) -> tensor<4xf32> {
 
 // -----
 
-// Tests that unsigned 64-bit integers are narrowed too, and that the host lets no negative word through.
-// CHECK-LABEL: func.func @main(%i: tensor<2xi32> {tst.dtype = "uint64", tst.range = array<i64: 0, 536870911>}
-// CHECK-SAME:  -> (tensor<2xi32> {tst.dtype = "uint64"})
-func.func @main(%i: tensor<2xui64>) -> tensor<2xui64> {
-  %0 = prim.add %i, %i : tensor<2xui64> loc("/add")
-  func.return %0 : tensor<2xui64>
+// Tests that unsigned places are words too, and that the host lets no negative one through.
+// CHECK-LABEL: func.func @unsigned
+// CHECK-SAME:  %i: tensor<2xi32> {tst.dtype = "uint64", tst.range = array<i64: 0, 536870911>}
+func.func @unsigned(%x: tensor<9xf32>, %i: tensor<2xui64>) -> tensor<2xf32> {
+  %0 = prim.gather %x, %i, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1] : tensor<9xf32>, tensor<2xui64> -> tensor<2xf32> loc("/look")
+  func.return %0 : tensor<2xf32>
 }
 
 // -----
 
-// Tests that unsigned integers that may fall below 0 are refused: a word would hold another number.
-// CHECK: onnx '/sub': prim.sub computes 64-bit integers from -536870911 to 536870911
-func.func @main(%i: tensor<2xui64>, %j: tensor<2xui64>) -> tensor<2xui64> {
-  %0 = prim.sub %i, %j : tensor<2xui64> loc("/sub")
-  func.return %0 : tensor<2xui64>
+// Tests that what pairs have no form for is refused by the node's name where its values may not fit a word.
+// CHECK: onnx '/product': prim.dot_general has no form on 64-bit integers whose values may not fit 32 bits
+func.func @product(%i: tensor<2x2xi64>) -> tensor<2x2xi64> {
+  %0 = prim.dot_general %i, %i, batch = [] x [], contract = [1] x [0] : tensor<2x2xi64>, tensor<2x2xi64> -> tensor<2x2xi64> loc("/product")
+  func.return %0 : tensor<2x2xi64>
 }
 
 // -----
