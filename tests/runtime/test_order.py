@@ -68,6 +68,29 @@ def test_a_long_sort_puts_what_is_no_number_last(worker: Worker, tmp_path: Path)
     np.testing.assert_array_equal(values, x[order])
 
 
+@pytest.mark.parametrize("descending", [0, 1])
+@pytest.mark.parametrize(("shape", "dimension", "few"), [((6145,), 0, 5), ((2, 4097), 1, 1000), ((70001, 2), 0, 100)])
+def test_the_first_of_a_long_row_are_those_of_the_whole_sort(
+    worker: Worker, tmp_path: Path, shape: tuple[int, ...], dimension: int, few: int, descending: int
+) -> None:
+    kept = tuple(few if at == dimension else size for at, size in enumerate(shape))
+    whole, part = ("tensor<" + "x".join(map(str, each)) for each in (shape, kept))
+    cut = f"start = {[0] * len(shape)}, limit = {list(kept)}, stride = {[1] * len(shape)}"
+    program = PrimProgram(
+        f"(%x: {whole}xf32>) -> ({part}xf32>, {part}xi32>) {{ %i = prim.iota dimension = {dimension} : {whole}xi32> "
+        f"%s, %p = prim.sort %x, %i dimension = {dimension}, descending = [{descending}], runs = 1 to "
+        f"{shape[dimension]} : {whole}xf32>, {whole}xi32> -> {whole}xf32>, {whole}xi32> "
+        f"%a = prim.slice %s, {cut} : {whole}xf32> -> {part}xf32> "
+        f"%b = prim.slice %p, {cut} : {whole}xi32> -> {part}xi32> "
+        f"func.return %a, %b : {part}xf32>, {part}xi32> }}"
+    )
+    [x] = program.inputs()
+    last = np.inf if descending else -np.inf
+    x = np.where(np.random.default_rng(1).random(shape) < 0.999, np.float32(-last), x).astype(np.float32)
+    for got, want in zip(program.run(worker, tmp_path, [x]), program.expected([x]), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize("kind", ["add", "max"])
 @pytest.mark.parametrize("how", ["exclusive = 0, reverse = 0", "exclusive = 1, reverse = 1"])
 @pytest.mark.parametrize(("shape", "dimension"), [((70001,), 0), ((2, 257), 1), ((300, 3), 0), ((3000, 5), 1)])
