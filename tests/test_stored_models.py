@@ -14,11 +14,17 @@ from onnx.reference import ReferenceEvaluator
 
 import tstorch
 from tstorch import backend
+from tstorch.check import check_outputs, relative_error
 from tstorch.diagnostics import DiagnosticError, RunError
 from tstorch.dialects.prim.stored import FORMATS, Format
+from tstorch.frontend.importer import import_model
+from tstorch.frontend.weights import WeightStore
 from tstorch.inputs import draw_inputs, load_arrays
+from tstorch.levels import Level
+from tstorch.pipeline import compile
 from tstorch.runtime.dtypes import bits_of, dtype_name, holds, named_dtype
 from tstorch.runtime.marshal import check_inputs, pack, unpack
+from tstorch.semantics import SemanticsChecker
 
 EVERY = pytest.mark.parametrize("row", FORMATS.values(), ids=lambda row: row.host)
 PACKED = pytest.mark.parametrize("row", [row for row in FORMATS.values() if row.bits < 8], ids=lambda row: row.host)
@@ -250,3 +256,41 @@ def test_weights_of_bfloat16_are_not_left_untrained() -> None:
     model = model_of(nodes, {"x": x}, {"y": (np.float32, [1, 70])}, {"w": w})
     with pytest.raises(DiagnosticError, match=r"'w' is tensor<3x70xbf16>, which is not trained"):
         tstorch.train(model, loss="mse")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "row", [row for row in FORMATS.values() if row.host in ("bfloat16", "int4", "float8_e5m2")], ids=str
+)
+def test_the_references_know_stored_types(row: Format) -> None:
+    x = np.array([1, -2, 0], np.float32).astype(host(row))
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=1),
+        helper.make_node("Cast", ["f"], ["y"], to=number_of(host(row))),
+    ]
+    model = model_of(nodes, {"x": x}, {"f": (np.float32, [3]), "y": (host(row), [3])})
+    with tstorch.load(model) as loaded:
+        rows = check_outputs(loaded.compiled, {"x": x}, loaded.run({"x": x}))
+    assert all(row["ok"] for row in rows["outputs"])
+    assert {row["output"] for row in rows["outputs"]} == {"f", "y"}
+    assert set(rows["unavailable"]) <= {"onnxruntime"}
+
+
+def test_bare_codes_of_a_reference_are_read_as_the_result_s_type() -> None:
+    found = np.array([1.5, 448], ml_dtypes.float8_e4m3fn)
+    assert relative_error(found, found.view(np.uint8)) == 0
+    assert relative_error(found, np.array([1.5, 1], ml_dtypes.float8_e4m3fn).view(np.uint8)) > 1
+
+
+@pytest.mark.parametrize("dtype", [BF16, ml_dtypes.float8_e4m3fn, ml_dtypes.int4], ids=lambda dtype: dtype.__name__)
+def test_every_pass_keeps_what_codes_mean(dtype: type) -> None:
+    x, w = np.ones((2, 64), dtype), np.resize(np.arange(-2, 2), (64, 33)).astype(np.float32).astype(dtype)
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["w"], ["v"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["f", "v"], ["h"]),
+        helper.make_node("Cast", ["h"], ["y"], to=number_of(dtype)),
+    ]
+    model = model_of(nodes, {"x": x}, {"h": (np.float32, [2, 33]), "y": (dtype, [2, 33])}, {"w": w})
+    store = WeightStore()
+    compile(import_model(model, store=store), to=Level.BUF, observers=[SemanticsChecker(store)])

@@ -89,8 +89,10 @@ def _typed(numbers: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(numbers).astype(name)
     except TypeError:
-        from tstorch.dialects.prim.stored import FORMATS  # here: few models need it, and it takes a compiler to load
+        from tstorch.dialects.prim.stored import (
+            format_called,
+        )  # here: few models need it, and it takes a compiler to load
 
-        if (format := next((row for row in FORMATS.values() if row.host == name), None)) is None:
+        if (format := format_called(name)) is None:
             raise DiagnosticError(f"there is no element type '{name}'; the artifact is damaged") from None
         return format.encode(np.asarray(numbers)).view([(name, format.codes)])

@@ -14,7 +14,7 @@ from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.buf import WeightRefAttr
 from tstorch.dialects.flow import DispatchOp, KernelOp
 from tstorch.dialects.prim.reference import evaluate
-from tstorch.dialects.prim.stored import numbers_of
+from tstorch.dialects.prim.stored import codes_of, format_called, format_of, numbers_of
 from tstorch.dialects.prim.types import array_of, dtype_of, is_stored
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.frontend.weights import WeightStore
@@ -128,14 +128,16 @@ class _Host:
             type, start = argument.type, entry.get("tst.start")
             if not isinstance(type, TensorType):
                 raise DiagnosticError(f"--check-semantics: argument {index} of @{function.sym_name.data} is no tensor")
-            dtype = np.dtype(np.float32) if is_stored(type.element_type) else dtype_of(type.element_type)
+            stored = format_of(type.element_type) or format_called(_text(entry.get("tst.dtype")))
+            dtype = np.dtype(np.float32) if stored is not None else dtype_of(type.element_type)
             if isinstance(start, WeightRefAttr):
                 arrays.append(self.store.array(start.file.data, start.key.data, start.digest.data, type))
             elif isinstance(start, FloatAttr):
                 arrays.append(np.full(type.get_shape(), start.value.data, dtype))
             else:
                 drawn = _drawn(_name(entry, index), type.get_shape(), dtype, entry.get("tst.law"))
-                arrays.append(array_of(drawn, type.element_type))
+                codes = drawn if stored is None else array_of(drawn, stored.type)
+                arrays.append(codes if is_stored(type.element_type) else codes_of(codes))
         return arrays
 
 
@@ -143,6 +145,10 @@ def _drawn(name: str, shape: Sequence[int], dtype: np.dtype, law: Attribute | No
     usual = {"kind": "normal"} if dtype.kind == "f" else {"kind": "int", "low": 0, "high": 2}
     value = {"name": name, "shape": shape, "dtype": dtype.name, "law": usual if law is None else plain(law)}
     return draw_inputs([value])[name]
+
+
+def _text(attribute: Attribute | None) -> str:
+    return attribute.data if isinstance(attribute, StringAttr) else ""
 
 
 def _name(notes: Mapping[str, Attribute], index: int) -> str:

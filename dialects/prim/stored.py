@@ -208,6 +208,11 @@ def format_of(type: Attribute | None) -> Format | None:
     return None if type is None else FORMATS.get(type)
 
 
+def format_called(host: str) -> Format | None:
+    """The facts of the stored type that callers know by a dtype's name."""
+    return next((row for row in FORMATS.values() if row.host == host), None)
+
+
 @cache
 def stored_dtypes() -> Mapping[Attribute, np.dtype]:
     """The NumPy dtypes of the stored types: codes under the type's name."""
