@@ -24,7 +24,7 @@ def branch(node: Node) -> Sequence[Value]:
 
 
 @onnx_op("Loop")
-def loop(node: Node) -> Sequence[Value]:
+def loop(node: Node) -> Sequence[Value | None]:
     """Inputs: the most iterations, whether to begin, what is carried. The body gets the iteration, whether it goes on
     and what is carried; it gives whether to go on, what is carried on, and an element of each scanned output."""
     limit = node.constant(0, "how often the body runs")
@@ -43,14 +43,17 @@ def loop(node: Node) -> Sequence[Value]:
     return [*carried, *(stacked(column, 0) for column in zip(*rows, strict=True))]
 
 
-def _empty(node: Node, body: Subgraph, first: int) -> list[Value]:
+def _empty(node: Node, body: Subgraph, first: int) -> list[Value | None]:
     """The scanned outputs of a body that never runs, from output number `first` on."""
     end = body.region.block.last_op
-    found: list[Value] = []
-    for value in end.values[first:] if isinstance(end, YieldOp) else ():
-        if not isinstance(type := value.type, TensorType) or not type.has_static_shape():
+    found: list[Value | None] = []
+    for at, value in enumerate(end.values[first:] if isinstance(end, YieldOp) else (), first - 1):
+        if isinstance(type := value.type, TensorType) and type.has_static_shape():
+            found.append(node.emit.full(0, [0, *type.get_shape()], type.element_type))
+        elif node.is_used(at):
             raise VerifyException("its body never runs, and the file does not say what its outputs would be")
-        found.append(node.emit.full(0, [0, *type.get_shape()], type.element_type))
+        else:
+            found.append(None)
     return found
 
 
