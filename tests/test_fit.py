@@ -183,10 +183,10 @@ def test_what_is_probed_is_a_device_file(tmp_path):
         "features": ["shader-f16", "other"],
         "limits": {"max_buffer_size": 1 << 30},
     }
-    (tmp_path / "probed.toml").write_text(device_text(info, {"copy_gb_s": 5.5, "fma_gflop_s": 50.25}, 123))
+    (tmp_path / "probed.toml").write_text(device_text(info, {"copy_gb_s": 5.5, "fma_gflop_s": 50.25, "units": 7}, 123))
     found = Device.load(str(tmp_path / "probed.toml"))
     assert (found.name, found.confidence, found.target.features) == ('Some "GPU"', "measured", ("shader-f16",))
-    assert found.target.limits.max_buffer_size == 1 << 30
+    assert (found.target.limits.max_buffer_size, found.target.units) == (1 << 30, 7)
     assert (found.memory.hard, found.rates.copy_gb_s, found.rates.fma_gflop_s) == (123, 5.5, 50.25)
 
 

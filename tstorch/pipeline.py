@@ -72,6 +72,7 @@ PHASES: tuple[Phase, ...] = (
             Step("split-oversized-bindings"),
             Step("propagate-layout", optional=True),
             *SIMPLIFY,
+            Step("split-reduction", optional=True),
             Step("apply-rules{only=outline}", optional=True),
             Step("legalize-types"),
             Step("drop-empty-tensors"),

@@ -59,6 +59,7 @@ PASSES: Mapping[str, str] = {
     "tie-results": "tstorch.passes.buffers.tie_results:TieResultsPass",
     "vectorize-loop": "tstorch.passes.loop.vectorize_loop:VectorizeLoopPass",
     "split-oversized-bindings": "tstorch.passes.fusion.split_oversized_bindings:SplitOversizedBindingsPass",
+    "split-reduction": "tstorch.passes.fusion.split_reduction:SplitReductionPass",
     "split-sort": "tstorch.passes.fusion.split_sort:SplitSortPass",
     "verify-level": "tstorch.passes.verify_level:VerifyLevelPass",
 }

@@ -13,7 +13,7 @@ from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp, GeneratorOp, IndexMapOp, PrimOp
 from tstorch.dialects.prim.elementwise import ConvertOp, DecodeOp
 from tstorch.dialects.prim.scan import ScanOp
-from tstorch.dialects.prim.shape import ConcatenateOp, TransposeOp
+from tstorch.dialects.prim.shape import ConcatenateOp, ReshapeOp, TransposeOp
 from tstorch.dialects.prim.types import tensor, ui32
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.dialects.program import INIT, EntryOp, run_before
@@ -33,9 +33,9 @@ class OutlineInitPass(TSTorchPass):
 
     A batch norm that is folded into weights costs nothing per run then. Broadcasts, slices and reshapes of a weight and
     conversions to a wider type stay where they are: they cost nothing in the kernel that reads through them, and would
-    only take memory; so would weights of four bits and less, once unpacked. A transpose that feeds a contraction is
-    moved: in order, the weight is read faster. What two values need and is small, as a batch norm's scale, is computed
-    for each, so that each is one kernel. Leaves trainable weights alone.
+    only take memory; so would weights of four bits and less, once unpacked. A transpose that feeds a contraction, be it
+    through a reshape, is moved: in order, the weight is read faster. What two values need and is small, as a batch
+    norm's scale, is computed for each, so that each is one kernel. Leaves trainable weights alone.
 
         // before
         func.func @main(%x: tensor<4xf32>) -> (tensor<4xf32>) {
@@ -101,14 +101,15 @@ def _is_fixed(op: Operation, fixed: dict[SSAValue, bool]) -> bool:
     return isinstance(op, GeneratorOp) or (bool(op.operands) and all(operand in fixed for operand in op.operands))
 
 
-def _behind_reads(value: SSAValue, user: Operation) -> SSAValue:
+def _behind_reads(value: SSAValue, user: Operation, into_product: bool = False) -> SSAValue:
     """What an index map, or a conversion to a wider type, reads: both cost nothing where they are."""
     owner = value.owner
-    packs = isinstance(owner, TransposeOp) and isinstance(user, ContractionOp | ScanOp)
+    into_product = isinstance(user, ContractionOp | ScanOp) or (into_product and isinstance(user, ReshapeOp))
+    packs = isinstance(owner, TransposeOp) and into_product
     moves = isinstance(owner, IndexMapOp) and not isinstance(owner, ConcatenateOp) and not packs
     widens = isinstance(owner, ConvertOp | DecodeOp) and _bytes(owner.operand) < _bytes(owner.result)
     if isinstance(owner, Operation) and (moves or widens):
-        return _behind_reads(owner.operands[0], owner)
+        return _behind_reads(owner.operands[0], owner, into_product)
     return value
 
 

@@ -24,7 +24,7 @@ def probe(path: str, adapter: str | None = None) -> str:
     write_text_atomically(Path(path), device_text(info, rates, _memory(info["class"])))
     return (
         f"{path}: {info['name']} ({info['backend']}, {info['driver']}), copy {rates['copy_gb_s']:.3g} GB/s, "
-        f"fma {rates['fma_gflop_s']:.4g} GFLOP/s"
+        f"fma {rates['fma_gflop_s']:.4g} GFLOP/s, {rates['units']} units"
     )
 
 
@@ -35,7 +35,7 @@ def device_text(info: dict[str, Any], rates: dict[str, Any], memory: int | None)
     features = ", ".join(f'"{name}"' for name in _FEATURES if name in info["features"])
     memory_table = "" if memory is None else f'\n[memory]\nhard = {memory}\nsource = "memory of this machine"\n'
     return (
-        f'{_HEADER}id = "{_id(info["name"])}"\nclass = "{info["class"]}"\nunits = 1\nfeatures = [{features}]\n\n'
+        f'{_HEADER}id = "{_id(info["name"])}"\nclass = "{info["class"]}"\nunits = {rates["units"]}\nfeatures = [{features}]\n\n'
         f"[limits]\n{limits}\n"
         f'[about]\nname = "{_quoted(info["name"])}"\nconfidence = "measured"\n'
         f'sources = ["measured with {_quoted(info["backend"])}, {_quoted(info["driver"] or "driver not named")}"]\n'

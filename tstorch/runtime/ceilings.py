@@ -13,12 +13,13 @@ _COPY_BYTES = {"cpu": 16 << 20, "integrated": 64 << 20, "discrete": 128 << 20}
 _FMA_ROUNDS = {"cpu": 1, "integrated": 50, "discrete": 1000}
 _COPY_BLOCK = 256 * 16  # bytes that one workgroup copies
 _FMA_GROUPS = 1056
+_ROUNDS_ALONE = 64  # so that one workgroup's work is long beside a launch
 _FLOPS_PER_ROUND = 2 * 256
 _REPEATS = 15
 
 
 def measure_ceilings(recorder: Recorder, cache: Path | None = None) -> dict[str, Any]:
-    """Copy bandwidth in GB/s (read and write both count) and fma throughput in GFLOP/s of this adapter and driver.
+    """Copy bandwidth in GB/s (read and write both count), fma throughput in GFLOP/s and units of adapter and driver.
 
     Read from the file `cache` where it holds them, and added to it where not.
     """
@@ -26,9 +27,12 @@ def measure_ceilings(recorder: Recorder, cache: Path | None = None) -> dict[str,
     info = recorder.device.info
     key = f"{info.name}|{info.backend}|{info.driver}"
     known = _read(cache)
-    if key in known:
+    if "units" in known.get(key, {}):
         return {**known[key], "cached": True}
-    found = {"copy_gb_s": _copy_rate(recorder), "fma_gflop_s": _fma_rate(recorder)}
+    whole = _fma_rate(recorder, _FMA_GROUPS)
+    # One workgroup keeps one unit busy; the whole device does as many times its work as it has units.
+    units = max(1, round(whole / _fma_rate(recorder, 1)))
+    found = {"copy_gb_s": _copy_rate(recorder), "fma_gflop_s": whole, "units": units}
     _write(cache, {**known, key: found})
     return {**found, "cached": False}
 
@@ -53,14 +57,14 @@ def _copy_rate(recorder: Recorder) -> float:
     return 2 * size / best
 
 
-def _fma_rate(recorder: Recorder) -> float:
+def _fma_rate(recorder: Recorder, groups: int) -> float:
     device = recorder.device
-    rounds = _FMA_ROUNDS[device.info.device_class]
+    rounds = max(_FMA_ROUNDS[device.info.device_class], _ROUNDS_ALONE if groups == 1 else 1)
     buffers = [words(device, [rounds]), scratch(device, 16 * 1024)]
-    best = _best(Probe(recorder, "fma", buffers, (_FMA_GROUPS, 1, 1)))
+    best = _best(Probe(recorder, "fma", buffers, (groups, 1, 1)))
     for buffer in buffers:
         device.free(buffer)
-    return _FMA_GROUPS * 256 * rounds * _FLOPS_PER_ROUND / best
+    return groups * 256 * rounds * _FLOPS_PER_ROUND / best
 
 
 def _best(probe: Probe) -> float:

@@ -1,0 +1,70 @@
+"""Tests on the GPU of products that are cut so that more units share them: the same answers, and more dispatches."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from chain import Chain
+from models import Builder
+from onnx import ModelProto, TensorProto
+
+from tstorch.check import TOLERANCE
+from tstorch.passes.fusion.split_reduction import parts
+from tstorch.runtime.client import Worker
+from tstorch.target import Target
+
+MANY_UNITS = dataclasses.replace(Target.default("discrete"), id="many", units=132)
+NO_UNITS = dataclasses.replace(MANY_UNITS, id="none", units=1)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    with Worker.start() as worker:
+        yield Chain(worker, tmp_path_factory.mktemp("split"))
+
+
+def network(stride: int) -> ModelProto:
+    """Two convolutions over many channels, their residual, a pool, and a dense layer whose weight lies by rows."""
+    build = Builder(3)
+    first = build.node("Conv", "image", build.weight("first", 16, 96, 3, 3), name="first", pads=[1] * 4)
+    bias = build.weight("bias", 96)
+    wide = build.node("Conv", first, build.weight("wide", 96, 16, 1, 1), bias, name="wide", strides=[stride] * 2)
+    relu = build.node("Relu", wide, name="relu")
+    again = build.node("Conv", relu, build.weight("again", 96, 96, 3, 3), name="again", pads=[1] * 4)
+    both = build.node("Add", again, relu, name="add")
+    flat = build.node("Flatten", build.node("GlobalAveragePool", both, name="pool"), name="flatten")
+    tall = build.node("MatMul", flat, build.weight("tall", 96, 512), name="tall")
+    end = build.node("Gemm", tall, build.weight("end", 10, 512), build.weight("last", 10), name="end", transB=1)
+    return build.model({"image": (TensorProto.FLOAT, [1, 96, 8, 8])}, {end: (TensorProto.FLOAT, [1, 10])})
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_network_of_parts_gives_what_the_whole_one_gives(chain, stride):
+    cut, errors = chain.errors(network(stride), target=MANY_UNITS)
+    assert max(errors.values()) < TOLERANCE
+    whole, errors = chain.errors(network(stride), target=NO_UNITS)
+    assert max(errors.values()) < TOLERANCE
+    ids = [remark["id"] for remark in cut.artifact.remarks if remark["kind"] == "passed"]
+    assert ids.count("TST-F030") >= 2
+    assert ids.count("TST-F031") == 1
+    entries = [[row["entry"] for row in each.artifact.dispatches] for each in (cut, whole)]
+    assert entries[0].count("run") > entries[1].count("run")
+    assert entries[0].count("init") == entries[1].count("init") > 0, "weights are rearranged at load"
+
+
+@pytest.mark.gpu
+def test_the_pass_may_be_left_out(chain):
+    whole, errors = chain.errors(network(1), target=MANY_UNITS, without=["split-reduction"])
+    assert max(errors.values()) < TOLERANCE
+    assert not [remark for remark in whole.artifact.remarks if remark["id"] == "TST-F030"]
+
+
+@pytest.mark.parametrize("units", [2, 16, 132, 500])
+def test_parts_divide_evenly_and_leave_enough_to_each(units):
+    rng = np.random.default_rng(0)
+    for rows, columns, length in rng.integers(1, 4096, (200, 3)):
+        count = parts(rows, columns, length, length, units)
+        assert length % count == 0
+        assert count == 1 or length // count >= 96
+        assert count == 1 or -(-rows // 64) * -(-columns // 64) * count <= 3 * units
