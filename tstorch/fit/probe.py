@@ -35,7 +35,8 @@ def device_text(info: dict[str, Any], rates: dict[str, Any], memory: int | None)
     features = ", ".join(f'"{name}"' for name in _FEATURES if name in info["features"])
     memory_table = "" if memory is None else f'\n[memory]\nhard = {memory}\nsource = "memory of this machine"\n'
     return (
-        f'{_HEADER}id = "{_id(info["name"])}"\nclass = "{info["class"]}"\nunits = {rates["units"]}\nfeatures = [{features}]\n\n'
+        f'{_HEADER}id = "{_id(info["name"])}"\nclass = "{info["class"]}"\nunits = {rates["units"]}\n'
+        f"features = [{features}]\n\n"
         f"[limits]\n{limits}\n"
         f'[about]\nname = "{_quoted(info["name"])}"\nconfidence = "measured"\n'
         f'sources = ["measured with {_quoted(info["backend"])}, {_quoted(info["driver"] or "driver not named")}"]\n'
