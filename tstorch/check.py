@@ -17,14 +17,13 @@ from xdsl.dialects.func import FuncOp
 from tstorch.compiled import Compiled, Recipe, imported
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.prim.reference import evaluate
-from tstorch.dialects.prim.stored import numbers_of
+from tstorch.dialects.prim.stored import is_coded, numbers_of
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
 from tstorch.passes.convert.convert_onnx_to_prim import ConvertOnnxToPrimPass
 from tstorch.passes.program.cut_segments import CutSegmentsPass
 from tstorch.pipeline import optional_passes, run_passes
 from tstorch.precision import TOLERANCE, Precision
 from tstorch.program_reference import ProgramReference
-from tstorch.runtime.dtypes import is_foreign
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -69,7 +68,7 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 
     Where `expected` is 0 throughout, the error is max|a|.
     """
-    if is_foreign(found.dtype) and expected.dtype.kind == "u":
+    if is_coded(found.dtype) and expected.dtype.kind == "u":
         expected = expected.view(found.dtype)  # onnxruntime gives float8 as bare codes
     a, b = np.asarray(found, np.float64), np.asarray(numbers_of(expected), np.float64)
     finite = np.isfinite(b)

@@ -219,14 +219,14 @@ def stored_dtypes() -> Mapping[Attribute, np.dtype]:
     return MappingProxyType({type: row.dtype for type, row in FORMATS.items()})
 
 
-def _is_coded(dtype: np.dtype) -> bool:
-    """Whether NumPy itself lacks the type: its elements are codes, under a name of ours or another package's."""
-    return dtype.isbuiltin == 2 or bool(dtype.names)
+def is_coded(dtype: np.dtype) -> bool:
+    """Whether NumPy itself lacks the type: its elements are codes, under whose name ever."""
+    return dtype.isbuiltin == 2 or dtype.kind == "V"
 
 
 def codes_of(array: np.ndarray) -> np.ndarray:
     """The bare codes of an array of a stored type, its own or the caller's dtype; other arrays as they are."""
-    if not _is_coded(array.dtype):
+    if not is_coded(array.dtype):
         return array
     return np.ascontiguousarray(array).view(f"<u{array.dtype.itemsize}").reshape(array.shape)
 
