@@ -11,6 +11,7 @@ from helpers import control_models as models
 import tstorch
 from tstorch import backend
 from tstorch.artifact.errors import ArtifactError
+from tstorch.check import check_outputs
 from tstorch.diagnostics import RunError
 from tstorch.runtime.machine import LOOK_BYTES
 
@@ -106,6 +107,60 @@ def test_what_follows_a_result_of_unknown_size_is_compiled_once_for_each_size():
             sizes.add(np.count_nonzero(inputs["x"]))
             assert_right(model, loaded.run(inputs), inputs)
         assert len(loaded.specialised) == len(sizes)
+
+
+CASES = {
+    "doubling_integers": (
+        models.doubling_integers(),
+        [{"x": np.array(3), "limit": np.array(10**15)}, {"x": np.array(1), "limit": np.array(5)}],
+    ),
+    "reshaping": (
+        models.reshaping(),
+        [{"n": np.array(n), "x": drawn((3, 4))} for n in ([2, 1], [1, 6], [2, 2])],
+    ),
+    "counting_in_a_loop": (
+        models.counting_in_a_loop(),
+        [{"most": np.array(4), "x": np.float32([0.4, 1.2, 0.9, 3])}],
+    ),
+    "branches_of_two_shapes": (
+        models.branches_of_two_shapes(),
+        [{"x": sign * np.ones((3, 4), np.float32)} for sign in (1, -1)],
+    ),
+    "nothing_found": (models.picking(), [{"x": np.zeros((3, 4), np.float32)}]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_only_a_run_can_tell(name):
+    model, cases = CASES[name]
+    with tstorch.load(model, isolation="none") as loaded:
+        for inputs in cases:
+            assert_right(model, loaded.run(inputs), inputs)
+
+
+def test_a_loop_that_is_too_long_to_stand_unrolled_is_a_step(monkeypatch):
+    monkeypatch.setattr("tstorch.passes.convert.convert_onnx_to_prim.MOST_COPIES", 20)
+    model, inputs = models.patient(40), {"x": np.float32([0, 1, 2])}
+    with tstorch.load(model, isolation="none") as loaded:
+        assert_right(model, loaded.run(inputs), inputs)
+        assert {node["id"]: node["where"] for node in loaded.artifact.nodes}["loop"] == "host"
+
+
+@pytest.mark.parametrize("name", ["reshaping", "counting_in_a_loop", "branches_of_two_shapes"])
+def test_a_program_is_checked_in_numpy(name):
+    model, cases = CASES[name]
+    with tstorch.load(model, isolation="none") as loaded:
+        rows = check_outputs(loaded.compiled, cases[0], loaded.run(cases[0]))["outputs"]
+    assert {row["reference"] for row in rows} == {"NumPy", "onnxruntime"}
+    assert all(row["ok"] for row in rows)
+
+
+def test_a_wrong_answer_of_a_program_is_seen():
+    model, cases = CASES["reshaping"]
+    with tstorch.load(model, isolation="none") as loaded:
+        wrong = {name: array + 1 for name, array in loaded.run(cases[0]).items()}
+        rows = check_outputs(loaded.compiled, cases[0], wrong)["outputs"]
+    assert not any(row["ok"] for row in rows)
 
 
 def test_the_host_looks_at_conditions_and_counts_alone(tmp_path):

@@ -27,7 +27,7 @@ from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.onnx.counted import Counted, settled
 from tstorch.passes.convert.onnx.families import find_rule
-from tstorch.passes.convert.onnx.node import Node, Rule
+from tstorch.passes.convert.onnx.node import Node, Rule, UnrollError
 from tstorch.passes.convert.onnx.value import Emitter, Value
 from tstorch.passes.convert.onnx.widening import narrowed, widened
 from tstorch.passes.simplify.known_values import KnownValues
@@ -215,9 +215,7 @@ class FunctionConverter:
         *ops, end = region.block.ops
         self._copies += len(ops)
         if self._copies > MOST_COPIES:
-            raise VerifyException(
-                f"unrolled, the model's subgraphs are more than {MOST_COPIES} nodes; give its loops fewer iterations"
-            )
+            raise UnrollError(MOST_COPIES)
         self._new.update(zip(region.block.args, arguments, strict=True))
         for op in ops:
             self._convert(op)

@@ -132,7 +132,9 @@ class Placing:
         self, ops: Sequence[Operation], results: Sequence[SSAValue], arguments: Iterable[SSAValue] = ()
     ) -> tuple[FuncOp, list[SSAValue]]:
         """A graph of some ops, and the values outside that it takes. What is known stands in it."""
-        return outline("main", ops, results, arguments=arguments, constants=self.scout.constants(free_values(ops)))
+        own = list(arguments)
+        known = self.scout.constants([value for value in free_values(ops) if value not in own])
+        return outline("main", ops, results, arguments=own, constants=known)
 
     def _has(self, value: SSAValue) -> bool:
         return value in self._values or self.scout.known(value) is not None

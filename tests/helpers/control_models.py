@@ -100,3 +100,67 @@ def doubling() -> ModelProto:
     body = helper.make_graph(inner, "body", takes, [info("again", BOOL), info("w", shape=(None,))])
     nodes = [node("Loop", ["most", "", "x"], ["y"], "loop", body=body)]
     return made(nodes, [info("most", INT), info("x", shape=(3,))], [info("y", shape=(None,))])
+
+
+def patient(iterations) -> ModelProto:
+    """x + 1, as often as is known: a loop that is too long to stand unrolled."""
+    inner = [node("Add", ["v", "one"], ["w"]), node("Identity", ["going"], ["again"])]
+    takes = [info("i", INT), info("going", BOOL), info("v", shape=(3,))]
+    body = helper.make_graph(inner, "body", takes, [info("again", BOOL), info("w", shape=(3,))])
+    nodes = [node("Loop", ["most", "", "x"], ["y"], "loop", body=body)]
+    constants = {"one": np.float32(1), "most": np.array(iterations)}
+    return made(nodes, [info("x", shape=(3,))], [info("y", shape=(3,))], constants)
+
+
+def doubling_integers() -> ModelProto:
+    """A 64-bit integer doubled until it reaches a limit that no 32 bits hold."""
+    inner = [node("Add", ["c", "c"], ["d"]), node("Less", ["d", "limit"], ["again"])]
+    takes = [info("i", INT), info("going", BOOL), info("c", INT)]
+    body = helper.make_graph(inner, "body", takes, [info("again", BOOL), info("d", INT)])
+    nodes = [node("Loop", ["", "start", "x"], ["y"], "loop", body=body)]
+    return made(nodes, [info("x", INT), info("limit", INT)], [info("y", INT)], {"start": np.array(True)})
+
+
+def reshaping() -> ModelProto:
+    """x in rows of as many as the largest of n says, then tanh: a shape that is computed from data."""
+    nodes = [
+        node("ReduceMax", ["n"], ["rows"], keepdims=1),
+        node("Concat", ["rows", "rest"], ["shape"], axis=0),
+        node("Reshape", ["x", "shape"], ["r"]),
+        node("Tanh", ["r"], ["y"]),
+    ]
+    takes = [info("n", INT, (2,)), info("x", shape=(3, 4))]
+    return made(nodes, takes, [info("y", shape=(None, None))], {"rest": np.array([-1])})
+
+
+def counting_in_a_loop() -> ModelProto:
+    """How many elements are not 0, while all shrink: sizes that a run tells, in a body."""
+    inner = [
+        node("NonZero", ["v"], ["at"]),
+        node("Shape", ["at"], ["sizes"]),
+        node("Gather", ["sizes", "one"], ["size"]),
+        node("Cast", ["size"], ["count"], to=FLOAT),
+        node("Sub", ["v", "half"], ["less"]),
+        node("Relu", ["less"], ["w"]),
+        node("Identity", ["going"], ["again"]),
+    ]
+    takes = [info("i", INT), info("going", BOOL), info("v", shape=(4,))]
+    body = helper.make_graph(inner, "body", takes, [info("again", BOOL), info("w", shape=(4,)), info("count")])
+    nodes = [node("Loop", ["most", "", "x"], ["y", "counts"], "loop", body=body)]
+    outputs = [info("y", shape=(4,)), info("counts", shape=(None,))]
+    constants = {"half": np.float32(0.5), "one": np.array(1)}
+    return made(nodes, [info("most", INT), info("x", shape=(4,))], outputs, constants)
+
+
+def branches_of_two_shapes() -> ModelProto:
+    """The first rows of x where its sum is positive, else all of them; then exp."""
+    then = helper.make_graph([node("Slice", ["x", "from", "to"], ["t"])], "then", [], [info("t", shape=(2, 4))])
+    other = helper.make_graph([node("Neg", ["x"], ["e"])], "else", [], [info("e", shape=(3, 4))])
+    nodes = [
+        node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        node("Greater", ["sum", "zero"], ["positive"]),
+        node("If", ["positive"], ["y"], "choose", then_branch=then, else_branch=other),
+        node("Exp", ["y"], ["z"]),
+    ]
+    constants = {"zero": np.float32(0), "from": np.array([0]), "to": np.array([2])}
+    return made(nodes, [info("x", shape=(3, 4))], [info("z", shape=(None, 4))], constants)

@@ -107,7 +107,7 @@ class GpuMachine:
             for buffer in buffers.values():
                 self._device.unmap(buffer)
                 self._device.free(buffer)
-        return {name: np.ascontiguousarray(found[name]) for name in named}
+        return {name: found[name].copy(order="C") for name in named}
 
     def timed(self) -> Timed | None:
         """All timestamps of the run, in order."""

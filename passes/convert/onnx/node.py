@@ -28,6 +28,16 @@ class DataDependentError(VerifyException):
         self.position, self.arguments = position, arguments
 
 
+class UnrollError(DataDependentError):
+    """A loop has too many iterations to stand in the graph one after the other."""
+
+    def __init__(self, most: int):
+        VerifyException.__init__(
+            self, f"unrolled, the model's subgraphs are more than {most} nodes; give its loops fewer iterations"
+        )
+        self.position, self.arguments = 0, frozenset()
+
+
 Inline = Callable[[Region, Sequence[SSAValue]], list[SSAValue]]
 """(subgraph, its inputs) -> its outputs: what converts the subgraph's nodes where the conversion stands."""
 
