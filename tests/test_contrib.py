@@ -228,6 +228,38 @@ def test_its_other_outputs_are_right_too(chain, op_type, operands, attributes, o
         assert relative_error(found, expected) <= 1e-5
 
 
+HALF = [Stored(floats(12, 8, low=-1, high=1, seed=at)) for at in (1, 2)]
+GROUPED = {"num_heads": 4, "kv_num_heads": 2}
+
+
+def grouped(rows: int, past: int, lengths: Sequence[int], total: int, *more: np.ndarray | Stored | None) -> list:
+    """Operands of GroupQueryAttention: a batch for each length, four heads of width 16 that share two."""
+    batch = len(lengths)
+    query, key, value = (floats(batch, rows, width, seed=at) for at, width in enumerate((64, 32, 32)))
+    cache = [floats(batch, 2, past, 16, seed=at) for at in (3, 4)] if past else [None, None]
+    return [query, key, value, *cache, np.array(lengths, np.int32), Stored(np.array(total, np.int32)), *more]
+
+
+@pytest.mark.parametrize(
+    ("operands", "attributes"),
+    [
+        (grouped(5, 0, [4, 4], 5), {}),
+        (grouped(5, 0, [4, 4], 5, *HALF), {"do_rotary": 1, "local_window_size": 2}),
+        (grouped(1, 6, [6, 3], 7), {"scale": 0.3}),
+        (grouped(1, 6, [6, 3], 7, *HALF), {"do_rotary": 1, "softcap": 2.0}),
+        (grouped(2, 6, [7], 8, *HALF), {"do_rotary": 1, "rotary_interleaved": 1}),
+        ([floats(2, 5, 128), None, None, *grouped(5, 0, [4, 4], 5)[3:]], {}),
+    ],
+    ids=["prompt", "window", "step", "turned", "two_rows", "packed"],
+)
+def test_grouped_queries_attend_to_what_of_the_cache_counts(chain, operands, attributes):
+    (found, expected), *caches = both(chain, "GroupQueryAttention", operands, GROUPED | attributes, 3)
+    assert relative_error(found, expected) <= 1e-5
+    for ours, theirs in caches:
+        for batch, last in enumerate(operands[5]):
+            assert relative_error(ours[batch, :, : last + 1], theirs[batch, :, : last + 1]) <= 1e-5
+
+
 def test_keys_and_values_in_one_tensor_are_as_good_as_apart(chain):
     """ONNX Runtime's kernel for the CPU refuses them, others do not."""
     pair = floats(2, 7, 4, 2, 4)
@@ -255,6 +287,8 @@ def test_the_sum_that_was_normalised_is_an_output(chain):
         (("FusedGemm", [floats(5, 8), floats(8, 3)], {"activation": "Softmax"}), "activation is Softmax; expected"),
         (("Attention", ATTENTION, {"num_heads": 4, "do_rotary": 1}), "do_rotary is 1, which has no form here"),
         (("Attention", ATTENTION, {"num_heads": 5}), "16 columns in 5 heads; expected a divisor"),
+        (("GroupQueryAttention", grouped(5, 0, [4, 4], 5), {**GROUPED, "smooth_softmax": 1}), "smooth_softmax is 1"),
+        (("GroupQueryAttention", grouped(1, 0, [4, 4], 5), GROUPED), "1 rows and no cache; expected"),
         (("BiasGelu", [X], {}), "1 inputs; expected 2 to 2"),
         (("Gelu", [X], {"alpha": 1.0}), "unknown attribute alpha"),
         (("NhwcConv", CONV, {}), "NhwcConv .not in com.microsoft at opset 1"),

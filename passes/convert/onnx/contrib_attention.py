@@ -49,7 +49,7 @@ class Heads:
 @onnx_op("Attention", domain=DOMAIN)
 def attention(node: Node) -> list[Value]:
     """One product makes queries, keys and values of the input."""
-    _refuse(node, do_rotary=0, past_present_share_buffer=0)
+    refuse(node, do_rotary=0, past_present_share_buffer=0)
     count = node.attribute("num_heads")
     projected = product(node.input(0), node.input(1))
     projected = projected if node.optional(2) is None else projected + node.input(2)
@@ -158,7 +158,7 @@ def not_after(scores: Value, past: int) -> Value:
 @onnx_op("RotaryEmbedding", domain=DOMAIN)
 def rotary_embedding(node: Node) -> Value:
     """Turns pairs of each head's columns by angles that depend on the position."""
-    _refuse(node, is_packed_batching=0)
+    refuse(node, is_packed_batching=0)
     value, places, cosines, sines = (node.input(position) for position in range(4))
     width = node.attribute("rotary_embedding_dim") or 2 * cosines.shape[1]
     flat = value.rank == 3
@@ -193,7 +193,7 @@ def rotated(value: Value, places: Value, cosines: Value, sines: Value, width: in
     return turned if width == whole else turned.concatenate([value.take(3, width, whole)], 3)
 
 
-def _refuse(node: Node, **expected: object) -> None:
+def refuse(node: Node, **expected: object) -> None:
     """Raises VerifyException for an attribute that asks for what has no form here."""
     for name, wanted in expected.items():
         if (given := node.attribute(name)) is not None and given != wanted:
