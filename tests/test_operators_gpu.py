@@ -185,7 +185,7 @@ def statistics() -> Iterator[Case]:
     yield Case("Dropout", 13, [floats(3, 4), np.float32(0) + np.zeros((), np.float32), np.array(True)], {}, 2, (1, 2))
 
 
-def resized(image: np.ndarray, oracle: str, *, opset: int = 19, roi: Any = None, **attributes: Any) -> Case:
+def resized(image: np.ndarray, oracle: str, roi: Any = None, opset: Any = 19, **attributes: Any) -> Case:
     scales, sizes = (attributes.pop(name, None) for name in ("scales", "sizes"))
     given = [np.asarray(roi, np.float32) if roi else None, np.asarray(scales, np.float32) if scales else None]
     inputs = [image, *given, *([ints(*sizes)] if sizes else [])]

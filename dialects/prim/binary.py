@@ -259,12 +259,13 @@ class PowOp(SmoothBinaryOp):
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         magnitude = x.abs().apply(math.PowFOp, y)
         half = y * 0.5
-        odd = half.floor().compare("ne", half)
+        is_whole, odd = y.floor().compare("eq", y), half.floor().compare("ne", half)
         signed = odd.select(-magnitude, magnitude)
         # A device's pow of a negative number is NaN, which no WGSL constant may spell.
         undefined = x.is_inf().select(magnitude, x.apply(math.PowFOp, y))
-        negative = y.floor().compare("eq", y).select(signed, undefined)
-        power = x.compare("lt", 0).select(negative, magnitude)
+        power = x.compare("lt", 0).select(is_whole.select(signed, undefined), magnitude)
+        nothing = (is_whole & odd).select(x, x.abs())  # of which some devices make 0 whatever the exponent
+        power = x.compare("eq", 0).select(y.compare("lt", 0).select(1 / nothing, nothing), power)
         unknown = x.is_nan() | y.is_nan()  # which some devices take for a number
         one = y.compare("eq", 0) | x.compare("eq", 1) | (x.compare("eq", -1) & y.is_inf())
         return one.select(1.0, unknown.select(x + y, power))
@@ -279,6 +280,7 @@ class PowOp(SmoothBinaryOp):
         )
         unknown = floats([np.nan, np.nan, 1, 0, -1, -1, np.inf, -np.inf, -np.inf])
         yield Sample(arrays=[unknown, floats([1, 0, np.nan, np.nan, np.inf, -np.inf, -1, 3, 2.5])], smooth=False)
+        yield Sample(arrays=[floats([0, -0.0, 0, -0.0, -0.0]), floats([-1, -1, -2.5, 3, -np.inf])], smooth=False)
 
 
 class ExtremumOp(CommutativeOp, SmoothBinaryOp):

@@ -11,13 +11,15 @@ from xdsl.ir import SSAValue
 from tstorch.dialects import flow, loop
 from tstorch.dialects.indexing import Index
 from tstorch.dialects.loop import LANES, Id
+from tstorch.dialects.prim.kinds import ReduceKind
 from tstorch.dialects.prim.reduction import ReduceOp
-from tstorch.dialects.prim.types import ints
+from tstorch.dialects.prim.types import ints, is_float
 from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid, Place, convert, spread_indices
 from tstorch.passes.convert.kernel_to_loop.nest import (
     Ids,
     flat_group,
     load,
+    loops,
     number,
     private,
     registers_of,
@@ -32,6 +34,8 @@ from tstorch.passes.convert.kernel_to_loop.nest import (
 from tstorch.passes.convert.kernel_to_loop.terms import combine, reduced_element, start_of
 
 Indices = Sequence[Index]
+MOST_IN_A_ROW = 256
+"""So many floats one invocation adds up one after the other: each may round by half a unit in the last place."""
 
 
 def convert_rows(kernel: flow.KernelOp, schedule: flow.ScheduleAttr) -> loop.KernelOp:
@@ -68,16 +72,34 @@ class _Rows:
         with serving(build, op):
             total = private(build, [1], type)
             store(build, number(build, start_of(op), type), total, Index())
-            with steps(build, length, self.threads) as first:
-                position = first + self.thread
-                source = reduced_element(op, self._row_of(op), _inside(op, position))
-                element = emit.at_or(op.operand, source.index, [(position, length)], start_of(op))
-                store(build, combine(op, emit, load(build, total, Index()), element), total, Index())
+            if (size := _block(op, ceil(length / self.threads))) > 1:
+                self._add_blocks(op, total, size)
+            else:
+                with steps(build, length, self.threads) as first:
+                    self._join(op, total, first + self.thread)
             result = load(build, total, Index())
             if self.threads > 1:
                 kind = loop.ReduceKind(op.kind.data.value)
                 result = build.insert(loop.ReduceWorkgroupOp(kind, result, [Id.LID_X])).result
         emit.known[op.result] = lambda _: result
+
+    def _join(self, op: ReduceOp, total: SSAValue, position: Index) -> None:
+        """Takes one element of the row into a sum."""
+        build, emit, length = self.build, self.frame.emit, _length(op)
+        source = reduced_element(op, self._row_of(op), _inside(op, position))
+        element = emit.at_or(op.operand, source.index, [(position, length)], start_of(op))
+        store(build, combine(op, emit, load(build, total, Index()), element), total, Index())
+
+    def _add_blocks(self, op: ReduceOp, total: SSAValue, size: int) -> None:
+        """Adds up blocks of so many elements, and then the blocks: rounding grows with either count, not with both."""
+        build, type = self.build, registers_of(op.result)
+        block = private(build, [1], type)
+        with steps(build, _length(op), self.threads * size) as first:
+            store(build, number(build, start_of(op), type), block, Index())
+            with loops(build, [size]) as [at]:
+                self._join(op, block, first + at * self.threads + self.thread)
+            joined = combine(op, self.frame.emit, load(build, total, Index()), load(build, block, Index()))
+            store(build, joined, total, Index())
 
     def finish(self, reductions: Sequence[ReduceOp], rows: int) -> None:
         """Stores what has one element a row, then what has the whole row."""
@@ -117,6 +139,12 @@ class _Rows:
             name = self.frame.kernel.sym_name.data
             raise TypeError(f"a result of kernel @{name} has shape {shape_of(value)}, its rows {shape_of(op.operand)}")
         return reduced_element(op, self._row_of(op), _inside(op, position)).index
+
+
+def _block(op: ReduceOp, count: int) -> int:
+    """How many of so many elements are added up ahead of the rest: about the root of a count that is large."""
+    exact = op.kind.data is not ReduceKind.ADD or not is_float(registers_of(op.result))
+    return 1 if exact or count <= MOST_IN_A_ROW else 2 ** ((count - 1).bit_length() // 2)
 
 
 def _length(op: ReduceOp) -> int:
