@@ -89,7 +89,9 @@ class LegalizeTypesPass(TSTorchPass):
             for func in functions:
                 notes = _Border(func)
                 store_codes(func.body.block)
-                between = {arg: all_of(arg) for arg in func.body.block.args if uniform and is_wide(arg)}
+                between: dict[SSAValue, Range] = {
+                    arg: all_of(arg) for arg in func.body.block.args if uniform and is_wide(arg)
+                }
                 _narrow(func.body.block, between, remarks, uniform=uniform)
                 notes.bool_to_words()
                 notes.write()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import IntegerType, TensorType
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp, ReductionOp, RunningOp
 from tstorch.dialects.prim.elementwise import CompareOp, ConvertOp, MaximumOp, MinimumOp
@@ -112,6 +112,6 @@ def _ancestors(ops: Iterable[Operation]) -> set[SSAValue]:
     return found
 
 
-def _element(value: SSAValue) -> object:
+def _element(value: SSAValue) -> Attribute:
     assert isinstance(value.type, TensorType)
     return value.type.element_type

@@ -83,7 +83,7 @@ def _carried(digits: Sequence[Formula], bits: int, *, signed: bool) -> Pair:
     total = Pair(digits[0].lift(0), digits[0].lift(0), signed)
     for number, digit in enumerate(digits):
         part = Pair(digit, digit.lift(0), False)
-        total = total + part.shifted_left(part.number(number * bits))
+        total = total + part.moved_left(number * bits)
     return total
 
 

@@ -109,6 +109,16 @@ class Pair:
         over = self.low.apply(ShiftRightOp, 32 - s).apply(OrOp, self.low.apply(ShiftLeftOp, s - 32))
         return Pair(self.low.apply(ShiftLeftOp, s), self.high.apply(ShiftLeftOp, s).apply(OrOp, over), self.signed)
 
+    def moved_left(self, places: int) -> Pair:
+        """Times 2**places, for a number of places that is known."""
+        if places == 0:
+            return self
+        if places >= 32:
+            return Pair(self.low.lift(0), self.low.apply(ShiftLeftOp, places - 32), self.signed)
+        over = self.low.apply(ShiftRightOp, 32 - places)
+        high = self.high.apply(ShiftLeftOp, places).apply(OrOp, over)
+        return Pair(self.low.apply(ShiftLeftOp, places), high, self.signed)
+
     def shifted_right(self, places: Pair) -> Pair:
         """Over 2**places, rounded down; the bits of a negative number are inverted on the way."""
         if self.signed:
@@ -222,7 +232,6 @@ def _normalized(size: Pair) -> tuple[Formula, Formula, Formula]:
     places = short.select(32, zero)
     for step in (16, 8, 4, 2, 1):
         behind = pair.high.compare("lt", 2 ** (32 - step))
-        moved = pair.shifted_left(pair.number(step))
-        pair = moved.chosen(behind, pair)
+        pair = pair.moved_left(step).chosen(behind, pair)
         places = places + behind.select(step, zero)
     return pair.high, pair.low, places
