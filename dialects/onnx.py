@@ -71,6 +71,7 @@ __all__ = [
     "TensorWeightAttr",
     "WeightAttr",
     "YieldOp",
+    "element_type",
     "find_schema",
     "function_body",
     "is_defined",
@@ -79,6 +80,7 @@ __all__ = [
     "node_class",
     "plain",
     "to_array",
+    "type_name",
 ]
 
 OPSET = "onnx.opset"
@@ -97,6 +99,20 @@ ELEMENT_TYPES: Mapping[int, Attribute] = {
     25: IntegerType(2, Signedness.UNSIGNED), 26: IntegerType(2),  # numbers: older versions of onnx lack the names
 }  # fmt: skip
 """ONNX's element type numbers and ours."""
+
+
+def element_type(number: int) -> Attribute:
+    """The element type of one of ONNX's numbers. Raises VerifyException for a type that has no form here."""
+    if (element := ELEMENT_TYPES.get(number)) is None:
+        raise VerifyException(
+            f"element type {type_name(number)} has no form here; expected a float, integer or bool type"
+        )
+    return element
+
+
+def type_name(number: int) -> str:
+    """What ONNX calls an element type; its number where it knows none of it."""
+    return TensorProto.DataType.Name(number) if number in TensorProto.DataType.values() else f"number {number}"
 
 
 class NodeOp(Operation):

@@ -14,7 +14,8 @@ from xdsl.ir import Block
 from xdsl.rewriter import InsertPoint
 from xdsl.utils.exceptions import VerifyException
 
-from tstorch.dialects.onnx import ELEMENT_TYPES
+from tstorch.diagnostics import OnnxImportError
+from tstorch.dialects.onnx import ELEMENT_TYPES, element_type
 from tstorch.dialects.prim.elementwise import AddOp, BitcastOp, CompareOp, ConvertOp, DecodeOp, EncodeOp
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.scalar import Scalar
@@ -22,6 +23,7 @@ from tstorch.dialects.prim.shape import PadOp, ReverseOp, TransposeOp
 from tstorch.dialects.prim.stored import FORMATS, Format, codes_of, from_host, numbers_of
 from tstorch.dialects.prim.stored_scalar import decoded, encoded
 from tstorch.dialects.prim.types import array_of, type_of, ui32
+from tstorch.frontend.importer import import_model
 from tstorch.frontend.model_file import ModelFile
 
 EVERY = pytest.mark.parametrize("row", FORMATS.values(), ids=lambda row: row.host)
@@ -210,3 +212,14 @@ def test_codes_that_were_read_are_not_made_anew() -> None:
     assert EncodeOp(DecodeOp(x, format=bf16), format=bf16).forwarded() is x.result
     other = EncodeOp(DecodeOp(x, format=bf16), format=Float8E4M3FNType())
     assert other.forwarded() is None
+
+
+def test_a_type_without_a_form_is_named() -> None:
+    with pytest.raises(VerifyException, match="element type COMPLEX64 has no form here"):
+        element_type(TensorProto.COMPLEX64)
+    with pytest.raises(VerifyException, match="element type number 99 has no form here"):
+        element_type(99)
+    values = [helper.make_tensor_value_info(name, TensorProto.COMPLEX64, [2]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", values[:1], values[1:])
+    with pytest.raises(OnnxImportError, match="input 'x' is a tensor of element type COMPLEX64; a graph input must be"):
+        import_model(helper.make_model(graph))

@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, TensorType
 from xdsl.ir import Attribute
 
 from tstorch.diagnostics import OnnxImportError, UsageError
-from tstorch.dialects.onnx import ELEMENT_TYPES, AnyType
+from tstorch.dialects.onnx import ELEMENT_TYPES, AnyType, type_name
 
 ANY = AnyType()
 
@@ -41,7 +41,10 @@ class Dimensions:
         """The static type of a graph input. Raises OnnxImportError for what is no tensor of a known element type."""
         element = ELEMENT_TYPES.get(value.type.tensor_type.elem_type)
         if not value.type.HasField("tensor_type") or element is None:
-            raise OnnxImportError(f"input '{value.name}' is {_described(value.type)}; a graph input must be a tensor")
+            raise OnnxImportError(
+                f"input '{value.name}' is {_described(value.type)}; a graph input must be a tensor of floats, integers "
+                "or truth values"
+            )
         return TensorType(element, [self._size(value, at, dim) or 0 for at, dim in _dims(value)])
 
     def stated_type(self, value: ValueInfoProto) -> Attribute:
@@ -107,5 +110,5 @@ def _unbound(names: Mapping[str, str]) -> str:
 def _described(type: TypeProto) -> str:
     kind = type.WhichOneof("value")
     if kind == "tensor_type":
-        return f"a tensor of element type number {type.tensor_type.elem_type}"
+        return f"a tensor of element type {type_name(type.tensor_type.elem_type)}"
     return f"a {kind.removesuffix('_type')}" if kind else "of no stated type"

@@ -8,7 +8,7 @@ from xdsl.dialects.builtin import f32, i1
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import VerifyException
 
-from tstorch.dialects.onnx import ELEMENT_TYPES
+from tstorch.dialects.onnx import element_type
 from tstorch.dialects.prim.elementwise import (
     AbsOp,
     AcoshOp,
@@ -187,7 +187,7 @@ def bit_shift(node: Node) -> Value:
 
 @onnx_op("Cast")
 def cast(node: Node) -> Value:
-    return _cast(node, _element(node.attribute("to")))
+    return _cast(node, element_type(node.attribute("to")))
 
 
 @onnx_op("CastLike")
@@ -209,17 +209,11 @@ def _cast(node: Node, element: Attribute) -> Value:
 @onnx_op("BitCast")
 def bit_cast(node: Node) -> Value:
     """The same bits; truth values are bytes of 0 and 1."""
-    value, element = node.input(0), _element(node.attribute("to"))
+    value, element = node.input(0), element_type(node.attribute("to"))
     source = value.convert(ui8) if value.element == i1 else value
     if element == i1:
         return source.apply(BitcastOp, element_type=ui8).compare("ne", 0)
     return source.apply(BitcastOp, element_type=element)
-
-
-def _element(number: int) -> Attribute:
-    if (element := ELEMENT_TYPES.get(number)) is None:
-        raise VerifyException(f"element type number {number} has no form here; expected a float, integer or bool type")
-    return element
 
 
 RULES = (*_UNARY, *_BINARY, *rules_of(globals()))

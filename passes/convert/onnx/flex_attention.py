@@ -8,8 +8,9 @@ from xdsl.dialects.builtin import f32
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import VerifyException
 
-from tstorch.dialects.onnx import ELEMENT_TYPES
+from tstorch.dialects.onnx import element_type
 from tstorch.dialects.prim.elementwise import ExpOp
+from tstorch.dialects.prim.types import is_stored
 from tstorch.passes.convert.onnx.linear import dot
 from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
 from tstorch.passes.convert.onnx.value import Value
@@ -34,8 +35,10 @@ def flex_attention(node: Node) -> Value:
 
 
 def _precision(node: Node) -> Attribute:
+    """What scores are computed in: of bfloat16, which nothing computes in, float32 instead."""
     number = node.attribute("softmax_precision")
-    return f32 if number is None else ELEMENT_TYPES.get(number, f32)
+    element = f32 if number is None else element_type(number)
+    return f32 if is_stored(element) else element
 
 
 def _repeated(value: Value, heads: int) -> Value:

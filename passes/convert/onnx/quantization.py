@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import f32, i8, i16, i32
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import VerifyException
 
-from tstorch.dialects.onnx import ELEMENT_TYPES
+from tstorch.dialects.onnx import element_type
 from tstorch.dialects.prim.elementwise import RoundOp
 from tstorch.dialects.prim.stored import format_of
 from tstorch.dialects.prim.types import dtype_of, ui8, ui16
@@ -147,11 +147,7 @@ def _spread(node: Node, parameter: Value, value: Value) -> Value:
 
 
 def _element(number: int | None, default: Attribute) -> Attribute:
-    if not number:
-        return default
-    if (element := ELEMENT_TYPES.get(number)) is None:
-        raise VerifyException(f"element type number {number} has no form here; expected a float or integer type")
-    return element
+    return element_type(number) if number else default
 
 
 RULES = rules_of(globals())
