@@ -12,7 +12,7 @@ import tstorch
 from tstorch import backend
 from tstorch.artifact.errors import ArtifactError
 from tstorch.check import check_outputs
-from tstorch.diagnostics import RunError
+from tstorch.diagnostics import DiagnosticError, RunError
 from tstorch.runtime.machine import LOOK_BYTES
 
 
@@ -279,6 +279,11 @@ def test_a_run_needs_no_worker_state_of_an_earlier_one(branching):
     one = branching.run(first)
     branching.run({"x": -first["x"]})
     np.testing.assert_array_equal(branching.run(first)["z"], one["z"])
+
+
+def test_a_program_has_no_gradients():
+    with pytest.raises(DiagnosticError, match=r"onnx 'choose'.*what is run, or how large it is, hangs on data"):
+        tstorch.grads(models.branching(), {"x": drawn((3, 4))}, "a")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, BlockArgument, SSAValue
 
 from tstorch.diagnostics import DiagnosticError, PassError
+from tstorch.dialects.program import control_of
+from tstorch.locations import node_ids
 
 NAME = "tst.name"
 STATE = "tst.state"
@@ -24,6 +26,13 @@ def find_function(module: ModuleOp, name: str, pass_name: str) -> FuncOp:
     for op in module.body.block.ops:
         if isinstance(op, FuncOp) and op.sym_name.data == name:
             return op
+    if (program := control_of(module)) is not None:
+        node = next((id for step in program.walk() for id in node_ids(step)), None)
+        raise DiagnosticError(
+            "what is run, or how large it is, hangs on data here; gradients need control and shapes that are known "
+            "before a run: make them constants",
+            node=node,
+        )
     raise DiagnosticError(f"{pass_name} works on func.func @{name}; the module holds none")
 
 

@@ -114,7 +114,8 @@ class GpuMachine:
         if not self._timed:
             return None
         pairs = tuple(pair for each in self._timed for pair in each.pairs)
-        return Timed(pairs, [tick for each in self._timed for tick in each.ticks], self._timed[0].period_ns)
+        ticks = [tick for each in self._timed for tick in each.ticks]
+        return Timed(pairs, ticks, self._timed[0].period_ns, apart=True)
 
     # ----
 

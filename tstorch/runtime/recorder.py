@@ -51,6 +51,7 @@ class Timed:
     pairs: tuple[Pair, ...]
     ticks: list[int]
     period_ns: float
+    apart: bool = False  # the readback was submitted by itself, as a program's is
 
     @property
     def valid(self) -> bool:
@@ -63,8 +64,9 @@ class Timed:
         return [length for pair, length in zip(self.pairs, lengths, strict=True) if pair.what == what]
 
     def between(self) -> float:
-        """Nanoseconds between one gpu span and the next."""
-        spans = [self.ticks[2 * i : 2 * i + 2] for i, pair in enumerate(self.pairs) if pair.what == "gpu"]
+        """Nanoseconds between one gpu span and the next, and a readback that was submitted by itself."""
+        kinds = ("gpu", "readback") if self.apart else ("gpu",)
+        spans = [self.ticks[2 * i : 2 * i + 2] for i, pair in enumerate(self.pairs) if pair.what in kinds]
         return sum((b[0] - a[1]) * self.period_ns for a, b in pairwise(spans))
 
 
