@@ -24,6 +24,7 @@ from tstorch.passes.convert.onnx import (
     fourier,
     indexing,
     linear,
+    linear_attention,
     normalization,
     pooling,
     quantization,
@@ -46,7 +47,7 @@ FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
     sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling, regions, control,
     folding, recurrent, text, spectra, contrib_fused, contrib_normalization, contrib_attention, contrib_cache,
-    contrib_packed, contrib_quantized, affine, einsum, flex_attention,
+    contrib_packed, contrib_quantized, affine, einsum, flex_attention, linear_attention,
 )  # fmt: skip
 
 Table = Mapping[tuple[str, str], tuple[Rule, ...]]

@@ -23,8 +23,6 @@ FEW = 2
 MOST_UNROLLED = 256
 MOST_ITERATIONS = 50_000
 """What drivers count up to, less a margin: more steps are several scans, one after the other."""
-MOST_PARTS = 7
-"""A kernel has eight bindings, and one is its result."""
 WORKGROUP_BYTES, INVOCATIONS = 16384, 256
 """WebGPU's default limits."""
 
@@ -37,7 +35,8 @@ def recurrence(
     The first dimension of sequences and outputs is the step, of states and of a step's elements the batch. Raises
     VerifyException where there are many steps, and one is more than a workgroup can run.
     """
-    length = sequences[0].shape[0]
+    if (length := sequences[0].shape[0]) == 0:
+        raise VerifyException("its sequences have no steps; expected one or more")
     if length <= FEW:
         return _unrolled(step, states, sequences, shared, backwards)
     scan = _scan(step, states, sequences, shared, backwards)
@@ -110,7 +109,4 @@ def stacked(values: Values, axis: int) -> Value:
     if len({value.shape for value in values}) > 1:
         raise VerifyException("an output of the body changes its shape from one run to the next")
     parts = [value.reshape([*value.shape[:axis], 1, *value.shape[axis:]]) for value in values]
-    while len(parts) > MOST_PARTS:
-        groups = [parts[at : at + MOST_PARTS] for at in range(0, len(parts), MOST_PARTS)]
-        parts = [first.concatenate(rest, axis) for first, *rest in groups]
     return parts[0].concatenate(parts[1:], axis)
