@@ -13,6 +13,7 @@ from xdsl.rewriter import InsertPoint
 
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.prim.base import IndexMapOp, PrimOp, elements
+from tstorch.dialects.prim.contraction import DotGeneralOp
 from tstorch.dialects.prim.elementwise import (
     AbsOp,
     AddOp,
@@ -45,7 +46,7 @@ from tstorch.dialects.prim.weight import WeightOp
 from tstorch.locations import node_ids
 from tstorch.passes.convert.integer_ranges import is_wide
 from tstorch.passes.convert.wide_ranges import Widths
-from tstorch.passes.convert.wide_sums import MOST, is_combined, reduced_pair, scattered_sum
+from tstorch.passes.convert.wide_sums import MOST, is_combined, reduced_pair, scattered_sum, summed_products
 from tstorch.passes.convert.word_pairs import ORDERED, Pair
 from tstorch.remarks import RemarkSink
 
@@ -167,11 +168,9 @@ class WideIntegers:
         if isinstance(op, GatherOp | ScatterOp) and not is_wide(op.results[0]):
             op.operands[1] = self._place(op.operands[1], op, build)
             return []
-        if isinstance(op, ScatterOp) and op.kind.data is ScatterKind.ADD:
-            before, updates = (self._pair(op.operands[position], op, build) for position in (0, 2))
-            return [scattered_sum(op, before, self._place(op.operands[1], op, build), updates)]
         if isinstance(op, IndexMapOp | GatherOp | ScatterOp):
-            return [self._moved(op, build)]
+            adds = isinstance(op, ScatterOp) and op.kind.data is ScatterKind.ADD
+            return [self._summed(op, build) if adds else self._moved(op, build)]
         match op:
             case ConstantOp():
                 return [_constant(op, build)]
@@ -188,7 +187,16 @@ class WideIntegers:
                 return [chosen.chosen(Formula(op.operands[0], build), other)]
             case SortOp():
                 return self._sorted(op, build)
-        return [reduced_pair(op, self._pair(op.operands[0], op, build))]
+        return [self._summed(op, build)]
+
+    def _summed(self, op: PrimOp, build: Builder) -> Pair:
+        """What many elements come to."""
+        if isinstance(op, ScatterOp):
+            before, updates = (self._pair(op.operands[position], op, build) for position in (0, 2))
+            return scattered_sum(op, before, self._place(op.indices, op, build), updates)
+        if isinstance(op, DotGeneralOp):
+            return summed_products(op, *(self._pair(value, op, build) for value in op.operands))
+        return reduced_pair(op, self._pair(op.operands[0], op, build))
 
     def _pair(self, value: SSAValue, op: Operation, build: Builder) -> Pair:
         """The words of an operand; a 32-bit one is extended."""

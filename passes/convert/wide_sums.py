@@ -6,6 +6,7 @@ from math import prod
 from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.prim.base import elements
+from tstorch.dialects.prim.contraction import DotGeneralOp
 from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.elementwise import AndOp, ShiftRightOp, XorOp
 from tstorch.dialects.prim.formula import Formula, filled
@@ -24,7 +25,9 @@ MOST = 2**24
 
 
 def is_combined(op: Operation) -> bool:
-    """Whether a reduction or a running combination has a form on pairs: of the latter only sums have."""
+    """Whether a reduction, a running combination or a product has a form on pairs."""
+    if isinstance(op, DotGeneralOp):
+        return prod(op.product().steps) <= 2**16
     if isinstance(op, CumulativeOp):
         return op.kind.data is ReduceKind.ADD and op.length <= MOST
     return isinstance(op, ReduceOp) and (op.kind.data is not ReduceKind.ADD or _count(op) <= MOST)
@@ -62,6 +65,23 @@ def scattered_sum(op: ScatterOp, before: Pair, indices: SSAValue, updates: Pair)
 
     digits = [add(*both) for both in zip(_digits(before, bits), _digits(updates, bits), strict=True)]
     return _carried(digits, bits, signed=before.signed)
+
+
+def summed_products(op: DotGeneralOp, left: Pair, right: Pair) -> Pair:
+    """What a product of matrices adds up to: of each two digits that count, a product whose sums a word holds."""
+    words = list(zip(_digits(left, 8), range(0, 64, 8), strict=True))
+    factors = list(zip(_digits(right, 8), range(0, 64, 8), strict=True))
+    total: Pair | None = None
+    for digit, place in words:
+        for factor, more in factors[: len(words) - place // 8]:
+            product = op.clone()
+            product.operands = [digit.value, factor.value]
+            product.results[0]._type = tensor(op.result.type.get_shape(), ui32)  # pyright: ignore[reportAttributeAccessIssue]
+            part = Formula(digit.build.insert(product).results[0], digit.build)
+            moved = Pair(part, part.lift(0), left.signed).moved_left(place + more)
+            total = moved if total is None else total + moved
+    assert total is not None
+    return total
 
 
 def _sum(pair: Pair, count: int, add: Sum) -> Pair:

@@ -124,6 +124,13 @@ def test_what_moves_elements(element: str, worker: Worker, tmp_path: Path) -> No
     check(program_of([x, i, u], lines), inputs, worker, tmp_path)
 
 
+@pytest.mark.parametrize("element", DTYPES)
+def test_products_of_matrices(element: str, worker: Worker, tmp_path: Path) -> None:
+    a, b, c = f"tensor<3x9x{element}>", f"tensor<9x7x{element}>", f"tensor<3x7x{element}>"
+    line = f"prim.dot_general %x0, %x1, batch = [] x [], contract = [1] x [0] : {a}, {b} -> {c}"
+    check(program_of([a, b], [(line, c)]), [any_numbers(element, 3, 9), any_numbers(element, 9, 7)], worker, tmp_path)
+
+
 HASHED = """(%x: tensor<9xELEMENT>, %t: tensor<10xf32>) -> tensor<9xf32> {
   %m = prim.constant dense<2654435761> : tensor<ELEMENT>
   %b = prim.broadcast_in_dim %m, shape = [9], dimensions = [] : tensor<ELEMENT> -> tensor<9xELEMENT>

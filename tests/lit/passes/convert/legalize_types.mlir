@@ -158,10 +158,10 @@ func.func @unsigned(%x: tensor<9xf32>, %i: tensor<2xui64>) -> tensor<2xf32> {
 // -----
 
 // Tests that what pairs have no form for is refused by the node's name where its values may not fit a word.
-// CHECK: onnx '/product': prim.dot_general has no form on 64-bit integers whose values may not fit 32 bits
-func.func @product(%i: tensor<2x2xi64>) -> tensor<2x2xi64> {
-  %0 = prim.dot_general %i, %i, batch = [] x [], contract = [1] x [0] : tensor<2x2xi64>, tensor<2x2xi64> -> tensor<2x2xi64> loc("/product")
-  func.return %0 : tensor<2x2xi64>
+// CHECK: onnx '/pool': prim.reduce_window has no form on 64-bit integers whose values may not fit 32 bits
+func.func @pool(%i: tensor<4xi64>) -> tensor<3xi64> {
+  %0 = prim.reduce_window max %i, window = [2], strides = [1], padding_low = [0], padding_high = [0], window_dilation = [1], base_dilation = [1] : tensor<4xi64> -> tensor<3xi64> loc("/pool")
+  func.return %0 : tensor<3xi64>
 }
 
 // -----
