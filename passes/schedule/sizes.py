@@ -37,7 +37,7 @@ class Sizes:
 
 
 SIZES: dict[DeviceClass, Sizes] = {
-    "cpu": Sizes(threads=64, row_threads=1, long_row=4096, tile=(8, 8), workgroup=32, k_step=4),
+    "cpu": Sizes(threads=64, row_threads=8, long_row=64, tile=(8, 8), workgroup=32, k_step=4),
     "integrated": Sizes(threads=128, row_threads=32, long_row=64, tile=(4, 8), workgroup=64, k_step=4),
     "discrete": Sizes(threads=256, row_threads=64, long_row=64, tile=(4, 4), workgroup=128, k_step=8),
 }
@@ -101,7 +101,7 @@ def _rows(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAttr:
     alone = len(form.anchors) == 1 and _is_narrow(kernel) and kept
     if alone or not all(isinstance(op, ReduceOp) for op in form.anchors):
         return _elements(kernel, KernelKind.WINDOW, sizes)
-    threads = sizes.row_threads if length >= sizes.long_row or sizes.row_threads == 1 else 1
+    threads = sizes.row_threads if length >= sizes.long_row else 1
     if length >= sizes.long_row and rows < sizes.threads:
         threads = 64
     together = _power_of_two(rows, max(sizes.threads // threads, 1))

@@ -35,9 +35,9 @@ flow.kernel @depthwise(%x: tensor<1x32x8x8xf32>, %w: tensor<32x1x3x3xf32>) -> te
   flow.yield %0 : tensor<1x32x6x6xf32>
 }
 
-// Tests that on a CPU each row is one invocation's, and that a GPU shares out long ones.
+// Tests that a long row is shared: on a CPU by as many invocations as its vectors have lanes, on a GPU by more.
 // CHECK-LABEL: flow.kernel @rows
-// CHECK-SAME:  #flow.schedule<row_reduction, {threads = 1 : i64, vector = 1 : i64, workgroup = array<i64: 1, 64, 1>}>
+// CHECK-SAME:  #flow.schedule<row_reduction, {threads = 8 : i64, vector = 1 : i64, workgroup = array<i64: 8, 8, 1>}>
 // GPU-LABEL:   flow.kernel @rows
 // GPU-SAME:    #flow.schedule<row_reduction, {threads = 64 : i64, vector = 1 : i64, workgroup = array<i64: 64, 4, 1>}>
 flow.kernel @rows(%x: tensor<512x1024xf32>) -> tensor<512xf32> {
