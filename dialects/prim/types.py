@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from math import prod
 
 import numpy as np
 from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
     DenseArrayBase,
     Float16Type,
     Float32Type,
@@ -108,8 +110,14 @@ def element_type_of(dtype: np.dtype | type) -> Attribute:
     return type
 
 
+MOST_ELEMENTS = 2**40
+"""No device holds a tensor of more."""
+
+
 @lru_cache(maxsize=4096)
 def _tensor(shape: tuple[int, ...], element_type: Attribute) -> TensorType:
+    if prod(shape) > MOST_ELEMENTS or min(shape, default=0) < DYNAMIC_INDEX:
+        raise VerifyException(f"a tensor of shape {list(shape)}: its sizes are negative, or more than a device holds")
     return TensorType(element_type, shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
@@ -27,6 +28,27 @@ def check_names(model: ModelProto) -> None:
         names += [attribute.name for attribute in node.attribute]
     if bad := next((name for name in names if not isinstance(name, str)), None):
         raise OnnxImportError(f"the name {bad!r} is no UTF-8 text; the file is damaged")
+    if bad := next((name for name in names if _CONTROL.search(name)), None):
+        raise OnnxImportError(f"the name {bad[:80]!r} holds control characters; the file is damaged, rename it")
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def check_versions(opsets: Mapping[str, int]) -> None:
+    """Raises OnnxImportError where the model asks for operators that are not defined yet, or never were."""
+    newest, wanted = defs.onnx_opset_version(), opsets.get("")
+    if wanted is not None and not 1 <= wanted <= newest:
+        raise OnnxImportError(
+            f"the model asks for opset {wanted}; the installed onnx knows 1 to {newest}: "
+            "convert the model with onnx.version_converter, or install a newer onnx"
+        )
+    for domain, version in opsets.items():
+        if not 0 < version < _MOST_VERSIONS:
+            raise OnnxImportError(f"the model asks for version {version} of domain '{domain}'; expected 1 or more")
+
+
+_MOST_VERSIONS = 2**31
 
 
 def check_dense(model: ModelProto) -> None:
@@ -54,6 +76,24 @@ def check_operators(model: ModelProto, opsets: Mapping[str, int]) -> None:
                 unknown.setdefault((domain, node.op_type), []).append(node.name or next(iter(node.output), ""))
     if unknown:
         raise OnnxImportError(_unknown_message(unknown, opsets))
+
+
+def check_calls(model: ModelProto, most: int) -> None:
+    """Raises OnnxImportError where the model's own functions make more than `most` nodes: small files can do that."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    counts: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Sequence[NodeProto], calls: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for node in _walk(nodes):
+            key = (node.domain, node.op_type)
+            if key in functions and key not in counts and key not in calls:
+                counts[key] = count(functions[key].node, (*calls, key))
+            total += 1 + counts.get(key, 0)
+        return total
+
+    if (total := count(model.graph.node, ())) > most:
+        raise OnnxImportError(f"the model's functions make {total} nodes of it; at most {most} can be compiled")
 
 
 def _unknown_message(unknown: Mapping[tuple[str, str], Sequence[str]], opsets: Mapping[str, int]) -> str:

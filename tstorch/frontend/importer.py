@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -36,7 +37,15 @@ from tstorch.dialects.onnx import (
     misuse,
 )
 from tstorch.dialects.onnx_graph import ANY, Environment, NodeBuilder, dense, name_hint
-from tstorch.frontend.check import check_dense, check_names, check_operators, in_order, takes_as_setting
+from tstorch.frontend.check import (
+    check_calls,
+    check_dense,
+    check_names,
+    check_operators,
+    check_versions,
+    in_order,
+    takes_as_setting,
+)
 from tstorch.frontend.laws import input_law
 from tstorch.frontend.model_file import ModelFile, attribute_key, expected_bytes, is_external
 from tstorch.frontend.provenance import NodeIds, module_path, source_line
@@ -83,7 +92,9 @@ class _Importer:
         check_names(model)
         check_dense(model)
         self.opsets = _versions(model.opset_import)
+        check_versions(self.opsets)
         check_operators(model, self.opsets)
+        check_calls(model, MOST_NODES)
         self.functions = {(function.domain, function.name): function for function in model.functions}
         stored = {tensor.name for tensor in model.graph.initializer}
         self.inputs = [value for value in model.graph.input if value.name not in stored]
@@ -104,6 +115,10 @@ class _Importer:
         missing = [value.name for value in graph.output if value.name not in environment]
         if missing:
             raise OnnxImportError(f"graph output '{missing[0]}' is computed by no node")
+        for value in graph.output:
+            if value.type.WhichOneof("value") not in (None, "tensor_type"):
+                kind = str(value.type.WhichOneof("value")).removesuffix("_type").replace("_", " ")
+                raise OnnxImportError(f"graph output '{value.name}' is stated as a {kind}; it must be a tensor")
         block.add_op(ReturnOp(*(environment[value.name] for value in graph.output)))
         module = ModuleOp([self._function(graph, block)])
         self._annotate(module)
@@ -157,6 +172,9 @@ class _GraphBuilder(NodeBuilder):
     def fill(self, graph: GraphProto, environment: Environment, block: Block) -> None:
         """Appends the graph's initializers and nodes."""
         settings = _settings(graph) if graph.initializer else frozenset()
+        names = Counter(proto.name for proto in graph.initializer)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise OnnxImportError(f"tensor '{twice[0]}' is stored {names[twice[0]]} times; a value has one definition")
         for proto in graph.initializer:
             op = self._initializer(proto, proto.name in settings)
             block.add_op(op)
@@ -198,6 +216,8 @@ class _GraphBuilder(NodeBuilder):
         return self._types.get(name, ANY)
 
     def argument(self, name: str) -> Attribute | None:
+        if not self._calls:
+            raise VerifyException(f"an attribute refers to '{name}' of a function, and the node stands in none")
         return self._arguments.get(name)
 
     def tensor(self, index: int, attribute: AttributeProto) -> Attribute:

@@ -60,6 +60,8 @@ def ramp(node: Node) -> Value:
     start, limit, delta = (node.constant(position) for position in range(3))
     if start is None or limit is None or delta is None or not delta.item():
         raise VerifyException("start, limit and a delta other than 0 must be given")
+    if not np.isfinite([start.item(), limit.item(), delta.item()]).all():
+        raise VerifyException(f"from {start.item()} to {limit.item()} by {delta.item()}; expected finite numbers")
     count = max(ceil((limit.item() - start.item()) / delta.item()), 0)
     steps = node.emit.value(IotaOp(shape=[count], dimension=0, element_type=node.input(0).element))
     steps = steps if delta.item() == 1 else steps * delta.item()

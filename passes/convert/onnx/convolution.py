@@ -46,11 +46,19 @@ def windows(node: Node, kernel: Sequence[int], shape: Sequence[int]) -> Windows:
     placed = Windows(tuple(kernel), strides, dilations, pads[:rank], pads[rank:])
     mode = node.attribute("auto_pad") or "NOTSET"
     if mode == "VALID":
-        return Windows(placed.kernel, strides, dilations, (0,) * rank, (0,) * rank)
+        return _fitting(Windows(placed.kernel, strides, dilations, (0,) * rank, (0,) * rank), shape)
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         return _same(placed, shape, mode == "SAME_LOWER")
     if mode != "NOTSET":
         raise VerifyException(f"auto_pad is {mode}; expected NOTSET, VALID, SAME_UPPER or SAME_LOWER")
+    return _fitting(placed, shape)
+
+
+def _fitting(placed: Windows, shape: Sequence[int]) -> Windows:
+    """The windows, where one fits into what is padded. Raises VerifyException; an input without elements has none."""
+    for size, low, high, extent in zip(shape, placed.low, placed.high, placed.extents, strict=True):
+        if size and size + low + high < extent:
+            raise VerifyException(f"a window of {extent} over {size} elements padded by {low} and {high}")
     return placed
 
 

@@ -25,6 +25,8 @@ def gather(node: Node) -> Value:
     """Slices along an axis; known positions that are a range are cut out instead."""
     value, indices, axis = node.input(0), node.input(1), node.axis()
     known, size = node.known(1), value.shape[axis]
+    if known is not None and known.size and not -size <= known.min() <= known.max() < size:
+        raise VerifyException(f"indices from {known.min()} to {known.max()} into an axis of size {size}")
     if known is not None and (part := _range(known, size)) is not None:
         cut = value.take(axis, part.start, part.stop)
         return cut.reshape([*value.shape[:axis], *known.shape, *value.shape[axis + 1 :]])

@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import f32
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.elementwise import AbsOp, AndOp
+from tstorch.dialects.prim.types import MOST_ELEMENTS
 from tstorch.passes.convert.onnx.image import counted
 from tstorch.passes.convert.onnx.indexing import looked_up
 from tstorch.passes.convert.onnx.node import Node, normalized_axes, onnx_op, rules_of
@@ -42,6 +43,8 @@ def upsample(node: Node) -> Value:
 
 def _upsampled(node: Node) -> Value:
     value, scales = node.input(0), node.setting("scales", 1)
+    if scales is None or len(scales) != value.rank:
+        raise VerifyException(f"scales are {scales}; expected one for each of {value.rank} axes")
     axes = [Axis(size, _scaled(size, scale), scale, (0, 1)) for size, scale in zip(value.shape, scales, strict=True)]
     return _resampled(value, axes, _Sampler(_mode(node), "asymmetric", "floor"))
 
@@ -84,6 +87,8 @@ def _axes(node: Node, value: Value) -> list[Axis]:
     if node.attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
         roi = np.asarray(node.constant(1), np.float64)
     extents = [value.shape[place] for place in places]
+    if given := [list(each) for each in (scales, sizes) if each is not None and each.size not in (0, len(places))]:
+        raise VerifyException(f"{given[0]} for {len(places)} axes; expected one for each")
     if sizes is not None and sizes.size:
         targets, factors = _by_sizes(sizes.tolist(), extents, node.attribute("keep_aspect_ratio_policy") or "stretch")
     elif scales is not None and scales.size:
@@ -98,7 +103,9 @@ def _axes(node: Node, value: Value) -> list[Axis]:
 
 
 def _scaled(size: int, factor: float) -> int:
-    """As ONNX's own shape inference: in f32, where 20 * 3.3 is 66."""
+    """As ONNX's own shape inference: in f32, where 20 * 3.3 is 66. Raises VerifyException for what scales nothing."""
+    if not 0 < factor * size < MOST_ELEMENTS and size:
+        raise VerifyException(f"{size} elements are scaled by {factor}; expected a positive number that a device holds")
     return floor(np.float32(size) * np.float32(factor))
 
 

@@ -85,7 +85,8 @@ def unsqueeze(node: Node) -> Value:
 @onnx_op("Concat")
 def concat(node: Node) -> Value:
     first, *others = [value for value in node.inputs if value.shape != (0,)] or node.inputs[:1]
-    return first.concatenate(others, normalized(node.attribute("axis"), first.rank)) if others else first
+    axis = normalized(node.attribute("axis"), first.rank)
+    return first.concatenate(others, axis) if others else first
 
 
 @onnx_op("Split")
@@ -207,6 +208,8 @@ def _piece(value: Value, axis: int, run: Sequence[int]) -> Value:
 def depth_to_space(node: Node) -> Value:
     value, block = node.input(0), node.attribute("blocksize")
     batch, channels, height, width = value.shape
+    if block < 1 or channels % (block * block):
+        raise VerifyException(f"blocksize is {block}, of {channels} channels; expected one whose square divides them")
     inner = channels // (block * block)
     if node.attribute("mode") == "CRD":
         apart = value.reshape([batch, inner, block, block, height, width]).transpose([0, 1, 4, 2, 5, 3])
@@ -219,6 +222,8 @@ def depth_to_space(node: Node) -> Value:
 def space_to_depth(node: Node) -> Value:
     value, block = node.input(0), node.attribute("blocksize")
     batch, channels, height, width = value.shape
+    if block < 1 or height % block or width % block:
+        raise VerifyException(f"blocksize is {block}, of {height}x{width}; expected one that divides both")
     apart = value.reshape([batch, channels, height // block, block, width // block, block])
     return apart.transpose([0, 1, 3, 5, 2, 4] if node.attribute("mode") == "CRD" else [0, 3, 5, 1, 2, 4]).reshape(
         [batch, channels * block * block, height // block, width // block]
@@ -229,7 +234,7 @@ def space_to_depth(node: Node) -> Value:
 def triangle(node: Node) -> Value:
     """The upper or lower triangle, above or below a diagonal; zero elsewhere."""
     value, offset = node.input(0), node.constant(1)
-    diagonal = 0 if offset is None else int(offset.item())
+    diagonal = 0 if offset is None else max(min(int(offset.item()), value.shape[-1]), -value.shape[-2])
     row, column = (
         value.emit.value(IotaOp(shape=value.shape, dimension=value.rank - back, element_type=i32)) for back in (2, 1)
     )
