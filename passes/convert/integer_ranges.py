@@ -27,6 +27,7 @@ from tstorch.dialects.prim.generator import ConstantOp, IotaOp
 from tstorch.dialects.prim.indexing import GatherOp, ScatterKind, ScatterOp
 from tstorch.dialects.prim.kinds import ReduceKind
 from tstorch.dialects.prim.reduction import ArgReduceOp, ReduceOp
+from tstorch.dialects.prim.scan import ScanOp
 from tstorch.dialects.prim.sort import SortOp
 from tstorch.dialects.prim.types import dtype_of, integer, ui64
 
@@ -88,10 +89,16 @@ def _yielded(op: Operation, ranges: Mapping[SSAValue, Range]) -> list[Range]:
     if not op.regions:
         return []
     block = op.regions[0].block
-    passed = zip(block.args, op.operands, strict=True)
-    inner = ranges_of(block, {arg: ranges[value] for arg, value in passed if value in ranges})
+    inner = ranges_of(block, passed_in(op, ranges))
     assert block.last_op is not None
     return [inner.get(value, _UNKNOWN) for value in block.last_op.operands]
+
+
+def passed_in(op: Operation, ranges: Mapping[SSAValue, Range]) -> dict[SSAValue, Range]:
+    """What the arguments of an op's region are known to be: not the states of a scan, which each step changes."""
+    changed = integer(op.states) if isinstance(op, ScanOp) else 0
+    passed = list(zip(op.regions[0].block.args, op.operands, strict=True))[changed:]
+    return {arg: ranges[value] for arg, value in passed if value in ranges}
 
 
 def _range(op: Operation, ranges: Mapping[SSAValue, Range]) -> Range:

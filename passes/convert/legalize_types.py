@@ -36,7 +36,7 @@ from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.arg_reduce import expand_arg_reduce
-from tstorch.passes.convert.integer_ranges import HOST, WIDE, WORD, Range, all_of, is_wide
+from tstorch.passes.convert.integer_ranges import HOST, WIDE, WORD, Range, all_of, is_wide, passed_in
 from tstorch.passes.convert.storage_formats import host_name, store_codes
 from tstorch.passes.convert.wide_integers import WideIntegers, has_form
 from tstorch.passes.convert.wide_ranges import Widths, widths_of
@@ -205,8 +205,7 @@ def _narrow(block: Block, given: Mapping[SSAValue, Range], remarks: RemarkSink, 
                 wide.expand(op)
             continue
         for region in op.regions:
-            passed = zip(region.block.args, op.operands, strict=True)
-            _narrow(region.block, {arg: ranges[value] for arg, value in passed if value in ranges}, remarks)
+            _narrow(region.block, passed_in(op, ranges), remarks)
         if isinstance(op, WeightOp):
             _narrow_weight(op)
         elif isinstance(op, ArgReduceOp):

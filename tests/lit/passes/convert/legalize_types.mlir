@@ -157,6 +157,20 @@ func.func @unsigned(%x: tensor<9xf32>, %i: tensor<2xui64>) -> tensor<2xf32> {
 
 // -----
 
+// Tests that the state of a scan, which each step changes, is not taken for what it starts from.
+// CHECK: onnx '/doubled': prim.scan has no form on 64-bit integers whose values may not fit 32 bits
+func.func @doubled(%x: tensor<40x1xf32>) -> tensor<1xi64> {
+  %c = prim.constant dense<1> : tensor<1xi64> loc("/one")
+  %0, %1 = prim.scan(%c, %x) states = 1, sequences = 1 {
+  ^body(%state: tensor<1xi64>, %element: tensor<1xf32>):
+    %s = prim.add %state, %state : tensor<1xi64>
+    prim.yield %s, %element : tensor<1xi64>, tensor<1xf32>
+  } : (tensor<1xi64>, tensor<40x1xf32>) -> (tensor<1xi64>, tensor<40x1xf32>) loc("/doubled")
+  func.return %0 : tensor<1xi64>
+}
+
+// -----
+
 // Tests that what pairs have no form for is refused by the node's name where its values may not fit a word.
 // CHECK: onnx '/pool': prim.reduce_window has no form on 64-bit integers whose values may not fit 32 bits
 func.func @pool(%i: tensor<4xi64>) -> tensor<3xi64> {
