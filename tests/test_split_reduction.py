@@ -46,8 +46,8 @@ def test_a_network_of_parts_gives_what_the_whole_one_gives(chain, stride):
     whole, errors = chain.errors(network(stride), target=NO_UNITS)
     assert max(errors.values()) < TOLERANCE
     ids = [remark["id"] for remark in cut.artifact.remarks if remark["kind"] == "passed"]
-    assert ids.count("TST-F030") >= 2
-    assert ids.count("TST-F031") == 1
+    assert ids.count("TST-F040") >= 2
+    assert ids.count("TST-F041") == 1
     entries = [[row["entry"] for row in each.artifact.dispatches] for each in (cut, whole)]
     assert entries[0].count("run") > entries[1].count("run")
     assert entries[0].count("init") == entries[1].count("init") > 0, "weights are rearranged at load"
@@ -57,7 +57,7 @@ def test_a_network_of_parts_gives_what_the_whole_one_gives(chain, stride):
 def test_the_pass_may_be_left_out(chain):
     whole, errors = chain.errors(network(1), target=MANY_UNITS, without=["split-reduction"])
     assert max(errors.values()) < TOLERANCE
-    assert not [remark for remark in whole.artifact.remarks if remark["id"] == "TST-F030"]
+    assert not [remark for remark in whole.artifact.remarks if remark["id"] == "TST-F040"]
 
 
 @pytest.mark.parametrize("units", [2, 16, 132, 500])

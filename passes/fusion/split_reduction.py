@@ -103,7 +103,7 @@ class SplitConv(Pattern):
         at = op.output_layout.data.index("C")
         whole = list(shape_of(op.result))
         cut = build.insert(ReshapeOp(wide, shape=[*whole[:at], count, *whole[at:]])).result
-        rewriter.passed(op, "TST-F030", f"{count} parts: its {shape[0] * shape[1]} results do not fill the device")
+        rewriter.passed(op, "TST-F040", f"{count} parts: its {shape[0] * shape[1]} results do not fill the device")
         return rewriter.replace(op, build.insert(ReduceOp(cut, dimensions=[at], kind="add")).result)
 
 
@@ -165,7 +165,7 @@ class SplitDot(Pattern):
         )
         total = build.insert(ReduceOp(build.insert(wide).result, dimensions=[0], kind="add")).result
         results = prod(shape_of(op.result))
-        rewriter.passed(op, "TST-F030", f"{count} parts: its {results} results do not fill the device")
+        rewriter.passed(op, "TST-F040", f"{count} parts: its {results} results do not fill the device")
         return rewriter.replace(op, total)
 
 
@@ -185,7 +185,7 @@ class SumAlongRows(Pattern):
                 spread = build.insert(BroadcastInDimOp(line, shape=shape, dimensions=[axis])).result
                 terms = build.insert(MulOp(spread, matrix)).result
                 sums = build.insert(ReduceOp(terms, dimensions=[axis], kind="add")).result
-                rewriter.passed(op, "TST-F031", f"{prod(shape[:-1])} sums of {steps} products, each shared")
+                rewriter.passed(op, "TST-F041", f"{prod(shape[:-1])} sums of {steps} products, each shared")
                 return rewriter.replace(op, build.insert(ReshapeOp(sums, shape=shape_of(op.result))).result)
         return None
 

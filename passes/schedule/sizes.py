@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from xdsl.dialects.builtin import TensorType, f32
+
 from tstorch.dialects.flow import KernelKind, KernelOp, ScheduleAttr
 from tstorch.dialects.loop import packed_per_word
 from tstorch.dialects.prim.base import ContractionOp, OrderingOp
 from tstorch.dialects.prim.cumulative import CumulativeOp
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.dialects.prim.scan import ScanOp
-from tstorch.passes.convert.kernel_to_loop.contraction import Sides
 from tstorch.passes.convert.kernel_to_loop.order import order_schedule
 from tstorch.passes.convert.kernel_to_loop.running import running_schedule
 from tstorch.passes.convert.kernel_to_loop.scan import scan_threads
+from tstorch.passes.convert.kernel_to_loop.sides import Sides
+from tstorch.passes.convert.kernel_to_loop.staged_tile import can_stage
 from tstorch.passes.fusion.kernel_form import KernelForm, reduced_dimensions, shape_of
 from tstorch.target import DeviceClass, Target
 
@@ -34,12 +37,14 @@ class Sizes:
     tile: tuple[int, int]
     workgroup: int
     k_step: int
+    block: tuple[int, int] | None = None
+    """Lines and lanes from which on factors pass through workgroup memory; None never lets them."""
 
 
 SIZES: dict[DeviceClass, Sizes] = {
     "cpu": Sizes(threads=64, row_threads=8, long_row=64, tile=(8, 8), workgroup=32, k_step=4),
     "integrated": Sizes(threads=128, row_threads=32, long_row=64, tile=(4, 8), workgroup=64, k_step=4),
-    "discrete": Sizes(threads=256, row_threads=64, long_row=64, tile=(4, 4), workgroup=128, k_step=8),
+    "discrete": Sizes(threads=256, row_threads=64, long_row=64, tile=(4, 4), workgroup=128, k_step=8, block=(24, 24)),
 }
 
 
@@ -68,11 +73,35 @@ def _contraction(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAt
     depthwise = min(lines, lanes) == 1 and prod(sides.product.groups) > 1
     if depthwise or lines == lanes == 1 or prod(sides.product.steps) < MIN_STEPS:
         return _elements(kernel, KernelKind.WINDOW, sizes)
+    if (staged := _staged(anchor, sides, sizes)) is not None:
+        return staged
     most_lines, most_lanes = sizes.tile
     tile = _line_tile(sides.lines, most_lines), _lane_tile(sides.lanes, most_lanes)
     x = _power_of_two(-(-lanes // tile[1]), 8)
     y = _power_of_two(-(-lines // tile[0]), sizes.workgroup // x)
     return ScheduleAttr.of(KernelKind.CONTRACTION, tile=tile, workgroup=(x, y, 1), k_step=sizes.k_step)
+
+
+STAGED_STEPS = 16
+
+
+def _staged(anchor: ContractionOp, sides: Sides, sizes: Sizes) -> ScheduleAttr | None:
+    """A block of about 64 x 64 whose factors pass through workgroup memory; None where it would be mostly empty."""
+    lines, lanes = prod(sides.lines), prod(sides.lanes)
+    if sizes.block is None or lines < sizes.block[0] or lanes < sizes.block[1]:
+        return None
+    if (sides.product.steps or (1,))[-1] % STAGED_STEPS or not _is_single(anchor):
+        return None
+    x = min(_power_of_two(-(-lanes // 4), 16), 16)
+    y = sizes.workgroup // x
+    tile = (8 if lines >= 8 * y else 4), 4
+    if not can_stage(tile[0] * y, tile[1] * x, STAGED_STEPS, x * y):
+        return None
+    return ScheduleAttr.of(KernelKind.CONTRACTION, tile=tile, workgroup=(x, y, 1), k_step=STAGED_STEPS, staged=True)
+
+
+def _is_single(anchor: ContractionOp) -> bool:
+    return isinstance(type := anchor.results[0].type, TensorType) and type.element_type == f32
 
 
 def _line_tile(shape: Sequence[int], most: int) -> int:

@@ -13,7 +13,7 @@
 // CHECK-NEXT:  prim.reduce add %[[Y1]], dimensions = [3] {{.*}} loc("/conv")
 // WHOLE-LABEL: func.func @conv
 // WHOLE-NOT:   prim.reduce
-// REMARK:      remark: passed TST-F030 at "/conv": 32 parts: its 25088 results do not fill the device
+// REMARK:      remark: passed TST-F040 at "/conv": 32 parts: its 25088 results do not fill the device
 func.func @conv(%x: tensor<1x7x7x512xf32>, %w: tensor<3x3x512x512xf32>) -> tensor<1x7x7x512xf32> {
   %y = prim.conv %x, %w, layout = "NHWC" x "HWIO" to "NHWC", window_strides = [1, 1], padding_low = [1, 1], padding_high = [1, 1], lhs_dilation = [1, 1], rhs_dilation = [1, 1], feature_group_count = 1, batch_group_count = 1, reverse_window = false : tensor<1x7x7x512xf32>, tensor<3x3x512x512xf32> -> tensor<1x7x7x512xf32> loc("/conv")
   func.return %y : tensor<1x7x7x512xf32>
