@@ -60,6 +60,40 @@ def test_the_pass_may_be_left_out(chain):
     assert not [remark for remark in whole.artifact.remarks if remark["id"] == "TST-F040"]
 
 
+def staged_kernels(compiled) -> int:
+    return sum("var<workgroup>" in kernel.wgsl for kernel in compiled.artifact.kernels.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("lines", "depth", "lanes"), [(24, 16, 32), (49, 32, 40), (65, 48, 68), (130, 64, 100), (200, 16, 31)]
+)
+def test_products_through_workgroup_memory_are_right_where_blocks_are_partly_empty(chain, lines, depth, lanes):
+    build = Builder(1)
+    product = build.node("MatMul", "x", build.weight("w", depth, lanes, scale=1.0), name="product")
+    shape = {product: (TensorProto.FLOAT, [lines, lanes])}
+    compiled, errors = chain.errors(build.model({"x": (TensorProto.FLOAT, [lines, depth])}, shape), target=NO_UNITS)
+    assert staged_kernels(compiled) == 1
+    assert max(errors.values()) < 1e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("stride", "pad", "size", "groups"), [(1, 1, 9, 1), (2, 1, 14, 1), (1, 0, 7, 2), (2, 3, 13, 1)]
+)
+def test_convolutions_through_workgroup_memory_are_right_at_their_edges(chain, stride, pad, size, groups):
+    build = Builder(2)
+    weight, bias = build.weight("w", 64, 32 // groups, 3, 3), build.weight("b", 64)
+    strides, pads = [stride] * 2, [pad] * 4
+    conv = build.node("Conv", "x", weight, bias, name="conv", strides=strides, pads=pads, group=groups)
+    end = build.node("Relu", conv, name="relu")
+    out = (size + 2 * pad - 3) // stride + 1
+    model = build.model({"x": (TensorProto.FLOAT, [2, 32, size, size])}, {end: (TensorProto.FLOAT, [2, 64, out, out])})
+    compiled, errors = chain.errors(model, target=NO_UNITS)
+    assert staged_kernels(compiled) == 1
+    assert max(errors.values()) < 1e-5
+
+
 @pytest.mark.parametrize("units", [2, 16, 132, 500])
 def test_parts_divide_evenly_and_leave_enough_to_each(units):
     rng = np.random.default_rng(0)

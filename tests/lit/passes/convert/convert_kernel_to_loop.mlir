@@ -38,6 +38,23 @@ flow.kernel @product(%a: tensor<8x16xf32>, %b: tensor<16x8xf32>, %c: tensor<8xf3
   flow.yield %s : tensor<8x8xf32>
 }
 
+// Tests that the factors of a block pass through workgroup memory, four neighbours at a time, between two barriers.
+// CHECK-LABEL: loop.kernel @staged
+// CHECK:       %[[A:.*]] = loop.alloc workgroup : memref<32x16xf32> loc("0")
+// CHECK:       %[[B:.*]] = loop.alloc workgroup : memref<16x32xf32> loc("0")
+// CHECK:       loop.for %[[K:.*]] < 64 step 16
+// CHECK-NEXT:    loop.barrier
+// CHECK:         loop.store %{{.*}}, %[[A]]
+// CHECK:         loop.store %{{.*}}, %[[B]]
+// CHECK:         loop.barrier
+// CHECK-NEXT:    loop.for %{{.*}} < 16 step 4
+// CHECK:           math.fma
+flow.kernel @staged(%a: tensor<64x64xf32>, %b: tensor<64x64xf32>) -> (tensor<64x64xf32>) attributes {
+    schedule = #flow.schedule<contraction, {tile = array<i64: 4, 4>, workgroup = array<i64: 8, 8, 1>, k_step = 16 : i64, staged = true}>} {
+  %d = prim.dot_general %a, %b, batch = [] x [], contract = [1] x [0] : tensor<64x64xf32>, tensor<64x64xf32> -> tensor<64x64xf32> loc("0")
+  flow.yield %d : tensor<64x64xf32>
+}
+
 // Tests that a row's reductions are finished before what follows them, over all invocations of the row.
 // CHECK-LABEL: loop.kernel @softmax
 // CHECK:       %[[MAX:.*]] = loop.reduce_workgroup max
