@@ -17,11 +17,11 @@ flow.kernel @odd_rows(%x: tensor<64x7xf32>) -> tensor<64x7xf32> {
   flow.yield %0 : tensor<64x7xf32>
 }
 
-// Tests that a tile's lines divide an image row, its lanes the channels, and that the device's class decides the sizes.
+// Tests that a tile's lines divide an image row, its lanes the channels; on a GPU, factors pass through workgroup memory.
 // CHECK-LABEL: flow.kernel @convolution
 // CHECK-SAME:  #flow.schedule<contraction, {tile = array<i64: 7, 8>, workgroup = array<i64: 8, 4, 1>, k_step = 4 : i64}>
 // GPU-LABEL:   flow.kernel @convolution
-// GPU-SAME:    #flow.schedule<contraction, {tile = array<i64: 4, 4>, workgroup = array<i64: 8, 16, 1>, k_step = 8 : i64}>
+// GPU-SAME:    #flow.schedule<contraction, {tile = array<i64: 8, 4>, workgroup = array<i64: 16, 8, 1>, k_step = 16 : i64, staged = true}>
 flow.kernel @convolution(%x: tensor<1x14x14x64xf32>, %w: tensor<3x3x64x128xf32>) -> tensor<1x14x14x128xf32> {
   %0 = prim.conv %x, %w, layout = "NHWC" x "HWIO" to "NHWC", window_strides = [1, 1], padding_low = [1, 1], padding_high = [1, 1], lhs_dilation = [1, 1], rhs_dilation = [1, 1], feature_group_count = 1, batch_group_count = 1, reverse_window = false : tensor<1x14x14x64xf32>, tensor<3x3x64x128xf32> -> tensor<1x14x14x128xf32>
   flow.yield %0 : tensor<1x14x14x128xf32>
