@@ -28,6 +28,7 @@ from tstorch.passes.base import TSTorchPass
 from tstorch.passes.convert.onnx.counted import Counted, settled
 from tstorch.passes.convert.onnx.families import find_rule
 from tstorch.passes.convert.onnx.node import Node, Rule, UnrollError
+from tstorch.passes.convert.onnx.refusals import reason_of, types_of
 from tstorch.passes.convert.onnx.value import Emitter, Value
 from tstorch.passes.convert.onnx.widening import narrowed, widened
 from tstorch.passes.simplify.known_values import KnownValues
@@ -90,21 +91,28 @@ def _run_graph(module: ModuleOp, functions: Sequence[FuncOp]) -> None:
 
 
 def check_supported(functions: Sequence[FuncOp]) -> None:
-    """Raises OnnxImportError that names every operator without a rule or a definition, with its nodes."""
-    missing: dict[tuple[str, str, int | None], list[str]] = {}
+    """Raises OnnxImportError that names every operator without a rule or a definition, with its nodes and why."""
+    missing: dict[tuple[str, str, int | None], list[NodeOp]] = {}
     for function in functions:
         for op in function.body.walk():
             if isinstance(op, NodeOp) and find_own_rule(op) is None and not is_defined(op.schema) and _is_certain(op):
-                missing.setdefault((op.DOMAIN, op.OP_TYPE, op.opset), []).extend(node_ids(op))
+                missing.setdefault((op.DOMAIN, op.OP_TYPE, op.opset), []).append(op)
     if not missing:
         return
     lines = [f"{len(missing)} operator{'s' * (len(missing) > 1)} of the model cannot be compiled:"]
-    for (domain, op_type, opset), names in sorted(missing.items(), key=lambda entry: -len(entry[1])):
-        listed = ", ".join(f"'{name}'" for name in names[:LISTED]) + ", ..." * (len(names) > LISTED)
-        label = ".".join(filter(None, (domain, op_type)))
-        lines.append(f"  {label} (opset {opset}): {len(names)} node{'s' * (len(names) > 1)}: {listed}")
+    lines += [_listed(nodes) for nodes in sorted(missing.values(), key=lambda nodes: -len(nodes))]
     lines.append("export the model without them, or cut it before these nodes")
     raise OnnxImportError("\n".join(lines))
+
+
+def _listed(nodes: Sequence[NodeOp]) -> str:
+    """The nodes of one operator: `RandomNormalLike (opset 20) of tensor<4xf32>: 2 nodes: 'a', 'b'; ...`."""
+    names, first = [name for op in nodes for name in node_ids(op)], nodes[0]
+    listed = ", ".join(f"'{name}'" for name in names[:LISTED]) + ", ..." * (len(names) > LISTED)
+    label = ".".join(filter(None, (first.DOMAIN, first.OP_TYPE)))
+    taken, reason = types_of(first), reason_of(first)
+    head = f"  {label} (opset {first.opset}){f' of {taken}' * bool(taken)}"
+    return f"{head}: {len(names)} node{'s' * (len(names) > 1)}: {listed}{f'; {reason}' * bool(reason)}"
 
 
 def _is_certain(op: Operation) -> bool:
@@ -148,19 +156,10 @@ class FunctionConverter:
     def begin(self) -> None:
         """Starts a new body with the function's arguments. Raises DiagnosticError for one without a known shape."""
         old = self._function.body.block
-        self._block = Block(arg_types=[self._argument_type(value.type) for value in old.args])
+        self._block = Block(arg_types=[_argument_type(value) for value in old.args])
         for before, after in zip(old.args, self._block.args, strict=True):
             self._new[before] = after
             after.name_hint = before.name_hint
-
-    def _argument_type(self, type: Attribute) -> TensorType:
-        if (
-            isinstance(type, TensorType)
-            and DYNAMIC_INDEX not in type.get_shape()
-            and is_element_type(type.element_type)
-        ):
-            return type
-        raise DiagnosticError(f"a graph input has type {type}; expected a tensor of numbers with a known shape")
 
     def _convert(self, op: Operation) -> None:
         match op:
@@ -257,7 +256,8 @@ class FunctionConverter:
         """Converts the operator's own definition in its place."""
         types = [None if value is None else value.type for value in inputs]
         if (function := function_body(op, types)) is None:
-            raise VerifyException("ONNX gives no definition for these types")
+            taken = types_of(op)
+            raise VerifyException(reason_of(op) or f"ONNX gives no definition for {taken or 'these types'}")
         body, outputs = body_block(function, op, types)
         self._new.update((old, new) for old, new in zip(body.args, inputs, strict=True) if new is not None)
         for inner in body.ops:
@@ -277,6 +277,16 @@ class FunctionConverter:
                 op.drop_all_references()
         self._remarks.elide(sorted(folded), "folded: what it computes is known at compile time")
         self._remarks.elide(sorted(dead - folded), "dead: nothing uses its result")
+
+
+def _argument_type(argument: SSAValue) -> TensorType:
+    """The type of a graph input. Raises DiagnosticError, led by a node that takes it, for what is no known tensor."""
+    type = argument.type
+    if isinstance(type, TensorType) and DYNAMIC_INDEX not in type.get_shape() and is_element_type(type.element_type):
+        return type
+    user = next((use.operation for use in argument.uses if isinstance(use.operation, NodeOp)), None)
+    lead = "" if user is None else f"{_named(user)}: "
+    raise DiagnosticError(f"{lead}a graph input has type {type}; expected a tensor of numbers with a known shape")
 
 
 def _is_statistic(op: InitializerOp) -> bool:

@@ -27,6 +27,8 @@ def dropout(node: Node) -> Sequence[Value]:
         ratio = node.constant(1)
         if ratio is None or ratio.item() > 0:
             raise VerifyException("training_mode is true, which drops at random; export the model for inference")
+    if not node.is_used(1):
+        return [value]
     return [value, value.emit.full(True, value.shape, i1 if node.version >= 10 else value.element)]
 
 

@@ -79,10 +79,10 @@ builtin.module attributes {onnx.opset = {ai.onnx = 20 : i64}} {
 
 // -----
 
-// Tests that all unsupported operators are listed at once.
+// Tests that all unsupported operators are listed at once, with what they take and why they have no form.
 // CHECK: 2 operators of the model cannot be compiled:
-// CHECK-NEXT: RandomNormalLike (opset 20): 2 nodes: 'a', 'b'
-// CHECK-NEXT: RandomUniformLike (opset 20): 1 node: 'c'
+// CHECK-NEXT: RandomNormalLike (opset 20) of tensor<4xf32>: 2 nodes: 'a', 'b'; its results are drawn at random
+// CHECK-NEXT: RandomUniformLike (opset 20) of tensor<4xf32>: 1 node: 'c'; its results are drawn at random
 builtin.module attributes {onnx.opset = {ai.onnx = 20 : i64}} {
   func.func @unsupported(%x: tensor<4xf32>) -> !onnx.any {
     %a = onnx.RandomNormalLike(%x) : (tensor<4xf32>) -> !onnx.any loc("a")
