@@ -178,6 +178,12 @@ def test_the_host_looks_at_conditions_and_counts_alone(tmp_path):
             assert [found <= size for found, size in zip(looks, sizes, strict=True)] == [True] * len(sizes)
 
 
+def test_a_loop_that_only_counts_is_not_looked_at():
+    """Whether it goes on is handed through the body: no iteration needs the host to know."""
+    with tstorch.load(models.fibonacci(), isolation="none") as loaded:
+        assert loaded._worker.measure({"most": np.array(6), "x": np.float32([1, 2])}).looks == ()
+
+
 def test_a_synchronisation_is_a_part_of_a_run_and_parts_add_up(looping):
     inputs = loop_inputs(6, 99)
     looping.run(inputs)

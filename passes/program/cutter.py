@@ -113,6 +113,8 @@ class Placing:
 
     def value(self, value: SSAValue) -> SSAValue:
         """The program's value for one of the graph."""
+        if value not in self._values and (argument := self.scout.argument(value)) is not None:
+            self._values[value] = self._values[argument]
         if value not in self._values:
             numbers = self.scout.known(value)
             assert numbers is not None
@@ -137,7 +139,8 @@ class Placing:
         return outline("main", ops, results, arguments=own, constants=known)
 
     def _has(self, value: SSAValue) -> bool:
-        return value in self._values or self.scout.known(value) is not None
+        found = value in self._values or self.scout.argument(value) is not None
+        return found or self.scout.known(value) is not None
 
     def _run(
         self,
@@ -212,8 +215,12 @@ class Placing:
 
     def _elide(self, ops: Sequence[Operation]) -> None:
         for op in ops:
-            used = any(result.uses for result in op.results)
-            reason = "folded: what it computes is known at compile time" if used else "dead: nothing uses its result"
+            if not any(result.uses for result in op.results):
+                reason = "dead: nothing uses its result"
+            elif any(self.scout.argument(result) is not None for result in op.results):
+                reason = "identity: its result is its input"
+            else:
+                reason = "folded: what it computes is known at compile time"
             self.cutter.remarks.elide(node_ids(op), reason)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.onnx import NodeOp
@@ -50,6 +50,11 @@ class Scout(FunctionConverter):
     def has(self, value: SSAValue) -> bool:
         """Whether the value was converted."""
         return value in self._new
+
+    def argument(self, value: SSAValue) -> SSAValue | None:
+        """The function's argument that the value is, whatever identities lie between them."""
+        new = self._new.get(value)
+        return self._function.body.block.args[new.index] if isinstance(new, BlockArgument) else None
 
     def stopped_in_definition(self) -> NodeOp | None:
         """A node that stops within ONNX's own definition of it."""

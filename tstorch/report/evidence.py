@@ -86,11 +86,14 @@ def _decisions(report: Record) -> list[str]:
     """What a run stops for, and what was compiled for the shapes that runs told."""
     looks, names = report["synchronisations"], node_names(report)
     hosts = [names[node["id"]] for node in report["nodes"] if node["where"] == "host"]
-    first = f"{looks['count']} synchronisations a run, {bytes_text(looks['bytes'])} looked at, {time_text(looks['us'])}"
+    times = f"{looks['count']} synchronisation{'s' * (looks['count'] > 1)}"
+    first = f"{times} a run, {bytes_text(looks['bytes'])} looked at, {time_text(looks['us'])}"
     made = report.get("specialised") or []
-    spent = ms_text(sum(row["ms"] for row in made))
     lines = [first + (f"; at {few(hosts, 3)}" if hosts else "")]
-    return [*lines, f"{len(made)} segments compiled for shapes that runs told, in {spent}"] if made else lines
+    if made:
+        spent = ms_text(sum(row["ms"] for row in made))
+        lines.append(f"{len(made)} segment{'s' * (len(made) > 1)} compiled for shapes that runs told, in {spent}")
+    return lines
 
 
 def _sum_lines(total: str, cells: list[str]) -> list[str]:
