@@ -102,6 +102,31 @@ def test_kernels_do_not_grow_with_the_sequence(chain):
     )
 
 
+def test_gradients_are_difference_quotients():
+    """Through a scan, whose steps are unrolled for it."""
+    model, inputs = recurrent_model("LSTM", direction="bidirectional"), inputs_of()
+    model.graph.node.append(helper.make_node("ReduceSumSquare", ["Y"], ["loss"], keepdims=0))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("loss", TensorProto.FLOAT, []))
+    del model.graph.output[1:]
+    found = tstorch.grads(model, inputs, ["R", "B"])
+    for tensor in model.graph.initializer:
+        if tensor.name in found:
+            direction = np.random.default_rng(2).normal(size=tensor.dims).astype(np.float32)
+            slope = float((found[tensor.name] * direction).sum())
+            assert slope == pytest.approx(quotient(model, inputs, tensor.name, direction), rel=2e-2)
+
+
+def quotient(model, inputs, name: str, direction) -> float:
+    """How the loss changes along a direction of one weight, by onnxruntime."""
+    losses = []
+    for step in (1e-2, -1e-2):
+        moved = type(model).FromString(model.SerializeToString())
+        tensor = next(tensor for tensor in moved.graph.initializer if tensor.name == name)
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + step * direction, name))
+        losses.append(float(onnxruntime_outputs(moved, inputs)["loss"]))
+    return (losses[0] - losses[1]) / 2e-2
+
+
 def test_weights_of_another_size_are_refused():
     model = recurrent_model("GRU", given="WR")
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.zeros((1, 17, WIDTH), np.float32), "W"))

@@ -144,7 +144,7 @@ class ScanOp(RegionOp):
         states, rows = list(self.begins), dict[int, Sequence[SSAValue]]()
         for step in self.order:
             given = [*states, *(_element(sequence, step, insert) for sequence in self.walked), *self.shared]
-            copies = dict(zip(self.body.block.args, given, strict=True))
+            copies: dict[SSAValue, SSAValue] = dict(zip(self.body.block.args, given, strict=True))
             for op in ops[:-1]:
                 insert(op.clone(copies))
             results = [copies[value] for value in self.yielded]

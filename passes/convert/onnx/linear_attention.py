@@ -45,7 +45,8 @@ class Heads:
         shapes = query.shape, key.shape, value.shape
         if any(len(shape) != 3 or shape[:2] != query.shape[:2] for shape in shapes) or heads < 1 or queries % heads:
             raise VerifyException(f"query, key and value have shapes {shapes}, with {queries} and {heads} heads")
-        found = cls(*query.shape[:2], heads, queries // heads, query.shape[2] // queries, value.shape[2] // heads)
+        (batch, tokens, width), values = query.shape, value.shape[2]
+        found = cls(batch, tokens, heads, queries // heads, width // queries, values // heads)
         if [found.key * queries, found.key * heads, found.value * heads] != [shape[2] for shape in shapes]:
             raise VerifyException(f"shapes {shapes} are no {queries} and {heads} heads of equal size")
         return found
