@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 from models import Builder
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, numpy_helper
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -305,11 +305,52 @@ def rotary_decoder() -> ModelProto:
     return build.model({"ids": (INT64, [1, rows])}, {x: (FLOAT, [1, rows, hidden])})
 
 
+def bucketed_encoder() -> ModelProto:
+    """A T5's layer: a bias by stored distances in buckets, a stored mask and the caller's, norms without a mean."""
+    build, hidden, count, rows = Builder(28), 12, 2, 10
+    x = build.node("Gather", build.weight("embed", 18, hidden, scale=1.0), "ids", name="embed")
+    squares = build.node("ReduceMean", build.node("Mul", x, x, name="square"), name="mean", axes=[-1])
+    root = build.node(
+        "Sqrt", build.node("Add", squares, build.constant("eps", np.float32(1e-6)), name="add"), name="root"
+    )
+    y = build.node("Mul", build.node("Div", x, root, name="div"), build.weight("norm", hidden, around=1), name="norm")
+    places = np.arange(rows)
+    far = build.node("Constant", name="far", value=numpy_helper.from_array(places[None] - places[:, None]))
+    below = build.node("Less", far, build.constant("zero", np.array(0)), name="below")
+    near = build.node("Less", build.node("Abs", far, name="abs"), build.constant("four", np.array(4)), name="near")
+    wide = build.node(
+        "Where", near, build.node("Abs", far, name="steps"), build.constant("most", np.array(4)), name="bucket"
+    )
+    side = build.node(
+        "Mul", build.node("Cast", below, name="side", to=INT64), build.constant("half", np.array(5)), name="side5"
+    )
+    bucket = build.node("Add", wide, side, name="buckets")
+    bias = build.node("Gather", build.weight("table", 10, count, scale=1.0), bucket, name="bias")
+    bias = build.node(
+        "Unsqueeze", build.node("Transpose", bias, name="first", perm=[2, 0, 1]), numbers(build, 0), name="one"
+    )
+    causal = build.constant("causal", np.tril(np.ones((rows, rows), bool)))
+    seen = build.node(
+        "Unsqueeze", build.node("Cast", "mask", name="truth", to=TensorProto.BOOL), numbers(build, 1, 2), name="seen"
+    )
+    shown = build.node(
+        "And", build.node("Not", build.node("Not", causal, name="not"), name="causal2"), seen, name="shown"
+    )
+    lowest = build.constant("lowest", np.float32(np.finfo(np.float32).min))
+    masked = build.node("Where", shown, bias, lowest, name="masked")
+    parts = [linear(build, y, hidden, hidden, part) for part in "qkv"]
+    q, k, v = (heads(build, each, count, hidden // count, part) for each, part in zip(parts, "qkv", strict=True))
+    mixed = joined(build, scaled_dot(build, q, k, v, hidden // count, "attention", masked), hidden, "attention")
+    x = build.node("Add", x, linear(build, mixed, hidden, hidden, "out"), name="residual")
+    return build.model({"ids": (INT64, [1, rows]), "mask": (INT64, [1, rows])}, {x: (FLOAT, [1, rows, hidden])})
+
+
 ARCHITECTURES: Mapping[str, Callable[[], ModelProto]] = MappingProxyType(
     {
         made.__name__: made
         for made in (
             speech_decoder, unet, deeplab, detector, swin, gru_tagger, mixture_of_experts, rotary_decoder,
+            bucketed_encoder,
         )
     }
 )  # fmt: skip
