@@ -215,7 +215,7 @@ class _Profiler:
 
 def light_parts(run: Any, clocked: bool) -> dict[str, float] | None:
     """A light run's own nanoseconds by part (all but launch); `wait` is raw. None where its ticks cannot be true."""
-    timed = run.timed if clocked else {"valid": True}
+    timed: Mapping[str, Any] | None = run.timed if clocked else {"valid": True}
     if not timed or not timed["valid"]:
         return None
     spans = run.spans
