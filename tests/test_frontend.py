@@ -442,7 +442,12 @@ class TestBadInput:
         model = graph_model([helper.make_node("Relu", ["x"], ["y"])])
         element = helper.make_tensor_type_proto(TensorProto.FLOAT, [2])
         model.graph.input.append(onnx.ValueInfoProto(name="s", type=helper.make_sequence_type_proto(element)))
-        with pytest.raises(OnnxImportError, match="input 's' is a sequence; a graph input must be a tensor"):
+        with pytest.raises(OnnxImportError, match=r"^input 's' is a sequence; a graph input must be a tensor"):
+            import_model(model)
+        model.graph.node.append(helper.make_node("SequenceLength", ["s"], ["n"], name="count"))
+        with pytest.raises(
+            OnnxImportError, match=r"^onnx 'count' \(SequenceLength, opset \d+\): input 's' is a sequence"
+        ):
             import_model(model)
 
 

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from types import MappingProxyType
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DictionaryAttr,
@@ -103,10 +103,22 @@ class _Importer:
         self.nodes: list[DictionaryAttr] = []
         self.calls: dict[str, str] = {}
 
+    def _input_type(self, value: ValueInfoProto, graph: GraphProto) -> Attribute:
+        """The type of a graph input. Raises OnnxImportError, led by the first node that takes it, for what is none."""
+        try:
+            return self.dimensions.input_type(value)
+        except OnnxImportError as error:
+            user = next((node for node in graph.node if value.name in node.input), None)
+            if user is None:
+                raise
+            version = self.opsets.get("" if user.domain == DEFAULT_DOMAIN else user.domain)
+            place = f"onnx '{user.name or next(iter(user.output), '')}' ({user.op_type}, opset {version})"
+            raise OnnxImportError(f"{place}: {error}") from error
+
     def module(self) -> ModuleOp:
         """The whole model."""
         graph = self.file.proto.graph
-        block = Block(arg_types=[self.dimensions.input_type(value) for value in self.inputs])
+        block = Block(arg_types=[self._input_type(value, graph) for value in self.inputs])
         environment: Environment = dict(zip((value.name for value in self.inputs), block.args, strict=True))
         for name, argument in environment.items():
             argument.name_hint = name_hint(name)
