@@ -67,3 +67,15 @@ def test_more_tensors_than_a_kernel_binds_are_put_side_by_side(chain):
     dispatches = [command for command in compiled.artifact.program["entries"]["run"] if command["op"] == "dispatch"]
     assert max(len(dispatch["bindings"]) for dispatch in dispatches) <= 8
     assert errors == {whole: 0}
+
+
+def test_bytes_that_would_be_too_large_as_floats_are_unpacked_where_they_are_read(chain):
+    build = Builder(4)
+    table = build.constant("table", build.rng.integers(-128, 128, (ROWS, WIDTH)).astype(np.int8))
+    scale, zero = build.constant("scale", np.float32(0.02)), build.constant("zero", np.int8(3))
+    real = build.node("DequantizeLinear", table, scale, zero, name="real")
+    logits = build.node("MatMul", "x", build.node("Transpose", real, name="turned", perm=[1, 0]), name="head")
+    model = build.model({"x": (TensorProto.FLOAT, [2, WIDTH])}, {logits: (TensorProto.FLOAT, [2, ROWS])})
+    compiled, errors = chain.errors(model, target=replace(Target.default("cpu"), limits=SMALL))
+    assert not compiled.artifact.program["entries"].get("init")
+    assert errors[logits] <= 1e-5

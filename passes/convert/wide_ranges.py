@@ -7,7 +7,7 @@ from xdsl.dialects.builtin import IntegerType, TensorType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp, ReductionOp, RunningOp
-from tstorch.dialects.prim.elementwise import CompareOp, ConvertOp, MaximumOp, MinimumOp
+from tstorch.dialects.prim.elementwise import CompareOp, ConvertOp, MaximumOp, MinimumOp, SelectOp
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.indexing import GatherOp, ScatterOp
 from tstorch.dialects.prim.types import is_float
@@ -71,9 +71,17 @@ def _is_place(value: SSAValue, known: dict[SSAValue, bool]) -> bool:
 def _leads_to_place(op: Operation, position: int, known: dict[SSAValue, bool]) -> bool:
     if isinstance(op, GatherOp | ScatterOp) and position == 1:
         return True
+    if isinstance(op, SelectOp) and position == 0 and all(map(_is_looked_up, op.operands[1:])):
+        return True
     if not isinstance(op, ElementwiseOp | IndexMapOp | ReductionOp | RunningOp | GatherOp | ScatterOp):
         return False
     return all(_is_place(result, known) for result in op.results)
+
+
+def _is_looked_up(value: SSAValue) -> bool:
+    """Whether a value comes out of a table, or out of one of several: which one is a place, too."""
+    owner = value.owner
+    return isinstance(owner, GatherOp) or (isinstance(owner, SelectOp) and all(map(_is_looked_up, owner.operands[1:])))
 
 
 def _without_limits(ranges: Mapping[SSAValue, Range]) -> set[SSAValue]:

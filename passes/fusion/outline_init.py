@@ -20,6 +20,7 @@ from tstorch.dialects.program import INIT, EntryOp, run_before
 from tstorch.levels import Level
 from tstorch.locations import node_ids
 from tstorch.passes.base import TSTorchPass
+from tstorch.target import get_target
 
 CHEAP = 4096
 """Elements of what is computed again for each derived value that needs it."""
@@ -33,9 +34,10 @@ class OutlineInitPass(TSTorchPass):
 
     A batch norm that is folded into weights costs nothing per run then. Broadcasts, slices and reshapes of a weight and
     conversions to a wider type stay where they are: they cost nothing in the kernel that reads through them, and would
-    only take memory; so would weights of four bits and less, once unpacked. A transpose that feeds a contraction, be it
-    through a reshape, is moved: in order, the weight is read faster. What two values need and is small, as a batch
-    norm's scale, is computed for each, so that each is one kernel. Leaves trainable weights alone.
+    only take memory; so would weights of four bits and less, once unpacked, and what no binding could hold. A transpose
+    that feeds a contraction, be it through a reshape, is moved: in order, the weight is read faster. What two values
+    need and is small, as a batch norm's scale, is computed for each, so that each is one kernel. Leaves trainable
+    weights alone.
 
         // before
         func.func @main(%x: tensor<4xf32>) -> (tensor<4xf32>) {
@@ -66,9 +68,10 @@ class OutlineInitPass(TSTorchPass):
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         functions = [op for op in module.body.block.ops if isinstance(op, FuncOp)]
         init = next((func for func in functions if func.sym_name.data == INIT), None)
+        limit = get_target(module).limits.max_storage_buffer_binding_size
         with self.remarks(module) as remarks:
             for func in functions:
-                values = [] if func is init else list(_worth_deriving(func))
+                values = [] if func is init else list(_worth_deriving(func, limit))
                 if values:
                     init = init or _empty_init(module)
                     names = _Init(init).add(values)
@@ -77,8 +80,11 @@ class OutlineInitPass(TSTorchPass):
                     _replace(func, values, names)
 
 
-def _worth_deriving(func: FuncOp) -> Iterator[SSAValue]:
-    """The values that weights alone decide and something else uses, each once, in program order."""
+def _worth_deriving(func: FuncOp, limit: int) -> Iterator[SSAValue]:
+    """The values that weights alone decide and something else uses, each once, in program order.
+
+    None that takes more than `limit` bytes: no kernel could bind it.
+    """
     fixed: dict[SSAValue, bool] = {}  # value -> whether a weight is in it
     found: dict[SSAValue, None] = {}
     for op in func.body.block.ops:
@@ -88,7 +94,7 @@ def _worth_deriving(func: FuncOp) -> Iterator[SSAValue]:
         else:
             sources = [_behind_reads(value, op) for value in op.operands if fixed.get(value)]
             worth = [value for value in sources if not isinstance(value.owner, WeightOp | DerivedOp)]
-            found.update((value, None) for value in worth if not _is_unpacked(value))
+            found.update((value, None) for value in worth if _bytes(value) <= limit and not _is_unpacked(value))
     order = {op: position for position, op in enumerate(func.body.block.ops)}
     yield from sorted(found, key=lambda value: order[_owner(value)])
 

@@ -225,3 +225,29 @@ func.func @main() -> (tensor<3x3xi32>, tensor<2xi4>) {
   %c = prim.constant dense<"0x0f0f"> : tensor<2xi4> loc("/fill")
   func.return %0, %c : tensor<3x3xi32>, tensor<2xi4>
 }
+
+// -----
+
+// Tests that an input that says in which of two tables to look, and where, is a place: a word, which the host checks.
+// CHECK-LABEL: func.func @main(%i: tensor<2xi32>
+// CHECK:       prim.compare lt %i,
+func.func @main(%i: tensor<2xi64>, %x: tensor<9xf32>, %y: tensor<9xf32>) -> tensor<2xf32> {
+  %nine = prim.constant dense<9> : tensor<2xi64> loc("/look")
+  %low = prim.gather %x, %i, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1] : tensor<9xf32>, tensor<2xi64> -> tensor<2xf32> loc("/look")
+  %j = prim.sub %i, %nine : tensor<2xi64> loc("/look")
+  %high = prim.gather %y, %j, offset_dims = [], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1] : tensor<9xf32>, tensor<2xi64> -> tensor<2xf32> loc("/look")
+  %is_low = prim.compare lt %i, %nine : tensor<2xi64> -> tensor<2xi1> loc("/look")
+  %0 = prim.select %is_low, %low, %high : tensor<2xi1>, tensor<2xf32> loc("/look")
+  func.return %0 : tensor<2xf32>
+}
+
+// -----
+
+// Tests that an input that chooses between values that are computed is no place: it keeps its 64 bits.
+// CHECK-LABEL: func.func @main(%i: tensor<2x2xui32>
+func.func @main(%i: tensor<2xi64>, %x: tensor<2xf32>, %y: tensor<2xf32>) -> tensor<2xf32> {
+  %nine = prim.constant dense<9> : tensor<2xi64> loc("/choose")
+  %is_low = prim.compare lt %i, %nine : tensor<2xi64> -> tensor<2xi1> loc("/choose")
+  %0 = prim.select %is_low, %x, %y : tensor<2xi1>, tensor<2xf32> loc("/choose")
+  func.return %0 : tensor<2xf32>
+}
