@@ -13,6 +13,7 @@ from tstorch import backend
 from tstorch.artifact.errors import ArtifactError
 from tstorch.check import check_outputs
 from tstorch.diagnostics import DiagnosticError, RunError
+from tstorch.runtime.device import Device
 from tstorch.runtime.machine import LOOK_BYTES
 
 
@@ -126,6 +127,10 @@ CASES = {
         models.branches_of_two_shapes(),
         [{"x": sign * np.ones((3, 4), np.float32)} for sign in (1, -1)],
     ),
+    "stacking_bytes": (
+        models.stacking_bytes(),
+        [{"most": np.array(most), "x": np.float32([0, 1, 2])} for most in (0, 1, 3)],
+    ),
     "nothing_found": (models.picking(), [{"x": np.zeros((3, 4), np.float32)}]),
 }
 
@@ -163,19 +168,29 @@ def test_a_wrong_answer_of_a_program_is_seen():
     assert not any(row["ok"] for row in rows)
 
 
-def test_the_host_looks_at_conditions_and_counts_alone(tmp_path):
-    """All that comes to the host between upload and readback, synchronisation by synchronisation."""
-    cases = {
-        models.branching: ({"x": drawn((3, 4))}, [4]),
-        models.looping: (loop_inputs(4, 99), [4] * 4),
-        models.picking: ({"x": drawn((3, 4))}, [8]),
-    }
-    for make, (inputs, sizes) in cases.items():
-        with tstorch.load(make(), isolation="none") as loaded:
-            loaded.run(inputs)
-            looks = loaded._worker.measure(inputs).looks
-            assert all(0 < found <= LOOK_BYTES for found in looks)
-            assert [found <= size for found, size in zip(looks, sizes, strict=True)] == [True] * len(sizes)
+LOOKS = {
+    "branching": (models.branching(), {"x": drawn((3, 4))}, [4]),
+    "looping": (models.looping(), loop_inputs(4, 99), [4] * 4),
+    "picking": (models.picking(), {"x": drawn((3, 4))}, [8]),
+    "reshaping": (models.reshaping(), {"n": np.array([2, 1]), "x": drawn((3, 4))}, [16]),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_the_host_looks_at_conditions_counts_and_shapes_alone(name, monkeypatch):
+    """All that comes to the host between upload and readback: each buffer that is mapped, and what is read of it."""
+    model, inputs, sizes = LOOKS[name]
+    mapped = []
+    with tstorch.load(model, isolation="none") as loaded:
+        loaded.run(inputs)
+        whole = Device.mapped
+        monkeypatch.setattr(Device, "mapped", lambda self, buffer: mapped.append(buffer) or whole(self, buffer))
+        looks = loaded._worker.measure(inputs).looks
+    outputs = len(loaded.outputs)
+    assert list(looks) == sizes
+    assert [buffer.name for buffer in mapped] == ["look"] * len(sizes) + ["output"] * outputs
+    assert {buffer.bytes for buffer in mapped[:-outputs]} == {LOOK_BYTES}
+    assert max(sizes) <= LOOK_BYTES
 
 
 def test_a_loop_that_only_counts_is_not_looked_at():

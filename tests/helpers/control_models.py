@@ -102,6 +102,24 @@ def doubling() -> ModelProto:
     return made(nodes, [info("most", INT), info("x", shape=(3,))], [info("y", shape=(None,))])
 
 
+def stacking_bytes() -> ModelProto:
+    """A loop that gives three bytes, and three truth values, of each iteration."""
+    inner = [
+        node("Add", ["v", "one"], ["w"]),
+        node("Greater", ["w", "two"], ["large"]),
+        node("Cast", ["w"], ["byte"], to=TensorProto.UINT8),
+        node("Identity", ["going"], ["again"]),
+    ]
+    kinds = [("large", BOOL), ("byte", TensorProto.UINT8)]
+    takes = [info("i", INT), info("going", BOOL), info("v", shape=(3,))]
+    gives = [info("again", BOOL), info("w", shape=(3,)), *(info(name, kind, (3,)) for name, kind in kinds)]
+    body = helper.make_graph(inner, "body", takes, gives)
+    nodes = [node("Loop", ["most", "", "x"], ["y", "larges", "bytes"], "loop", body=body)]
+    outputs = [info("y", shape=(3,)), *(info(f"{name}s", kind, (None, 3)) for name, kind in kinds)]
+    constants = {"one": np.float32(1), "two": np.float32(2)}
+    return made(nodes, [info("most", INT), info("x", shape=(3,))], outputs, constants)
+
+
 def patient(iterations) -> ModelProto:
     """x + 1, as often as is known: a loop that is too long to stand unrolled."""
     inner = [node("Add", ["v", "one"], ["w"]), node("Identity", ["going"], ["again"])]
