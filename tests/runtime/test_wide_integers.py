@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from tests.helpers.prim_program import PrimProgram
+from tstorch import backend
 from tstorch.runtime.client import Worker
 
 pytestmark = pytest.mark.gpu
@@ -160,3 +162,27 @@ def test_a_place_that_may_be_anything_is_clamped(element: str, worker: Worker, t
     ]
     rows = np.arange(15, dtype=np.float32).reshape(5, 3)
     check(program_of([x, i], lines), [rows, np.array([4, 0, 2**40, 2], DTYPES[element])], worker, tmp_path)
+
+
+def test_a_loop_carries_pairs_from_segment_to_segment() -> None:
+    """The count of rounds is an input: what each round makes goes on to the next, and to what follows."""
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Add", ["s", "s"], ["t"]), helper.make_node("Identity", ["c"], ["d"])],
+        "body",
+        [info("i", TensorProto.INT64, []), info("c", TensorProto.BOOL, []), info("s", TensorProto.INT64, [3])],
+        [info("d", TensorProto.BOOL, []), info("t", TensorProto.INT64, [3])],
+    )
+    nodes = [
+        helper.make_node("Loop", ["n", "", "x"], ["y"], body=body),
+        helper.make_node("Mod", ["y", "m"], ["r"]),
+        helper.make_node("Gather", ["v", "r"], ["g"], axis=0),
+    ]
+    taken = [info("n", TensorProto.INT64, []), info("x", TensorProto.INT64, [3]), info("m", TensorProto.INT64, [1])]
+    given = [info("y", TensorProto.INT64, [3]), info("g", TensorProto.FLOAT, [3])]
+    graph = helper.make_graph(nodes, "doubled", [*taken, info("v", TensorProto.FLOAT, [7])], given)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    x, values = np.array([3, 5, -7]), np.arange(7, dtype=np.float32)
+    doubled, found = backend.prepare(model).run([np.array(40), x, np.array([7]), values])
+    np.testing.assert_array_equal(doubled, x * 2**40)
+    np.testing.assert_array_equal(found, values[x * 2**40 % 7])
