@@ -40,6 +40,7 @@ from tstorch.dialects.loop import (
 )
 from tstorch.passes.loop.bound_trip_counts import BoundTripCountsPass
 from tstorch.passes.loop.vectorize_loop import VectorizeLoopPass
+from tstorch.remarks import get_remarks
 
 pytestmark = pytest.mark.gpu
 ui8 = IntegerType(8, Signedness.UNSIGNED)
@@ -397,6 +398,8 @@ loop.kernel @shift(%x: memref<64xf32>) grid [1, 1, 1] workgroup [16, 1, 1] {
 
 def test_loop_whose_steps_depend_on_each_other_stays_scalar() -> None:
     module = parse(SHIFTED)
-    before = str(module)
+    before = str(module.body.block.first_op)
     VectorizeLoopPass().apply(None, module)  # pyright: ignore[reportArgumentType]
-    assert str(module) == before
+    assert str(module.body.block.first_op) == before
+    (remark,) = get_remarks(module)
+    assert remark.id == "TST-V003"
