@@ -110,8 +110,8 @@ def element_type_of(dtype: np.dtype | type) -> Attribute:
     return type
 
 
-MOST_ELEMENTS = 2**40
-"""No device holds a tensor of more."""
+MOST_ELEMENTS = 2**32 - 1
+"""No device holds a tensor of more: kernels count elements in 32 bits."""
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""A model of any number of nodes, drawn by seed: 30 kinds of operator over 50 shapes, in layers as deep networks have."""
+"""A model of any number of nodes, drawn by seed: 30 kinds of operator over 50 shapes, in layers as networks have."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class _Graph:
         return self.node("LayerNormalization", self.unread[0], *self.scales(shape), axis=-1)
 
     def drawn(self, kind: str, shape: Shape) -> str:
-        """Appends a node of that kind on values that are unread, and some that bring its result to the stage's shape."""
+        """Appends a node of that kind on unread values, and some that bring its result to the stage's shape."""
         if kind in UNARY:
             return self.node(kind, self.taken())
         if kind in BINARY:
@@ -146,9 +146,7 @@ class _Graph:
 
     def concat(self, x: str, shape: Shape) -> str:
         """Two values side by side, brought back by a product."""
-        return self.node(
-            "MatMul", self.node("Concat", x, self.taken(), axis=1), self.weight(2 * shape[1], shape[1])
-        )
+        return self.node("MatMul", self.node("Concat", x, self.taken(), axis=1), self.weight(2 * shape[1], shape[1]))
 
     def slice(self, x: str, shape: Shape) -> str:
         """The halves of the rows, exchanged."""

@@ -155,12 +155,16 @@ def external_path(model: Path, location: str, what: str) -> Path:
     """The file that holds a tensor's bytes. Raises OnnxImportError where it leaves the model's folder or is missing."""
     parts = (PurePosixPath(location), PureWindowsPath(location))
     folder = model.parent
-    found = (folder / location).resolve()
+    try:
+        found = (folder / location).resolve()
+        is_file = found.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links that go round
+        raise OnnxImportError(f"{what} is no path of a file ({str(error)[:80]})") from error
     inside = (folder.resolve(), model.resolve().parent)
     leaves = any(part.is_absolute() or part.drive or ".." in part.parts for part in parts)
     if not location or leaves or not any(found.is_relative_to(root) for root in inside):
         raise OnnxImportError(f"{what} leaves the model's folder; external data must lie beside the model")
-    if not found.is_file():
+    if not is_file:
         raise OnnxImportError(f"{what} does not exist; put it beside '{model.name}'")
     return found
 

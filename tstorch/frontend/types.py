@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from types import MappingProxyType
 
 from onnx import TensorShapeProto, TypeProto, ValueInfoProto
@@ -11,6 +12,7 @@ from xdsl.ir import Attribute
 
 from tstorch.diagnostics import OnnxImportError, UsageError
 from tstorch.dialects.onnx import ELEMENT_TYPES, AnyType, type_name
+from tstorch.dialects.prim.types import MOST_ELEMENTS
 
 ANY = AnyType()
 
@@ -45,7 +47,10 @@ class Dimensions:
                 f"input '{value.name}' is {_described(value.type)}; a graph input must be a tensor of floats, integers "
                 "or truth values"
             )
-        return TensorType(element, [self._size(value, at, dim) or 0 for at, dim in _dims(value)])
+        sizes = [self._size(value, at, dim) or 0 for at, dim in _dims(value)]
+        if prod(sizes) > MOST_ELEMENTS:
+            raise OnnxImportError(f"input '{value.name}' has shape {sizes}: more elements than a device holds")
+        return TensorType(element, sizes)
 
     def stated_type(self, value: ValueInfoProto) -> Attribute:
         """The type of any other value: open dimensions where the file leaves them so, else `!onnx.any`."""

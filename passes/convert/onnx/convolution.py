@@ -38,6 +38,8 @@ class Windows:
 def windows(node: Node, kernel: Sequence[int], shape: Sequence[int]) -> Windows:
     """The windows of a node's attributes over an input of that spatial shape."""
     rank = len(kernel)
+    if rank != len(shape):
+        raise VerifyException(f"a kernel of {rank} dimensions over {len(shape)}")
     strides = _per_dimension(node, "strides", rank, 1)
     dilations = _per_dimension(node, "dilations", rank, 1)
     pads = _per_dimension(node, "pads", 2 * rank, 0)

@@ -12,7 +12,6 @@ from xdsl.dialects.builtin import f32
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.elementwise import AbsOp, AndOp
-from tstorch.dialects.prim.types import MOST_ELEMENTS
 from tstorch.passes.convert.onnx.image import counted
 from tstorch.passes.convert.onnx.indexing import looked_up
 from tstorch.passes.convert.onnx.node import Node, normalized_axes, onnx_op, rules_of
@@ -23,6 +22,8 @@ _REACH = {"nearest": 0, "linear": 1, "cubic": 2}
 """How far the neighbours lie that a mode weighs."""
 MOST_TERMS = 4
 """So many neighbours are added one by one."""
+MOST_ALONG = 2**24
+"""An axis is not scaled to more elements: their positions are computed one by one."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _axes(node: Node, value: Value) -> list[Axis]:
 
 def _scaled(size: int, factor: float) -> int:
     """As ONNX's own shape inference: in f32, where 20 * 3.3 is 66. Raises VerifyException for what scales nothing."""
-    if not 0 < factor * size < MOST_ELEMENTS and size:
+    if size and not 0 < factor * size <= MOST_ALONG:
         raise VerifyException(f"{size} elements are scaled by {factor}; expected a positive number that a device holds")
     return floor(np.float32(size) * np.float32(factor))
 
