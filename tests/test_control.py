@@ -170,7 +170,6 @@ BAD = {
     "an input that nothing computes": ([branches([node("Exp", ["ghost"], ["a"])], [NEG])], "ghost"),
     "an unknown operator taken": ([branches([node("RandomNormalLike", ["x"], ["a"])], [NEG])], "RandomNormalLike"),
     "no branch": ([node("If", ["c"], ["y"], else_branch=ITSELF)], "then_branch is missing"),
-    "a loop that hardly ends": ([running_sum(["huge", ""])], "iterations"),
     "axes of another number": ([scan(scan_input_axes=[0, 1])], "one entry each"),
     "an axis that is not there": ([scan(scan_input_axes=[5])], "axis 5"),
     "more sequences than inputs": (
@@ -184,7 +183,7 @@ BAD = {
 def test_bad_control_is_refused_by_name(case):
     nodes, message = BAD[case]
     constants = {
-        "c": True, "n": np.int64(2), "huge": np.int64(10**9), "s0": np.zeros(4, np.float32), "half": np.float32(0.5),
+        "c": True, "n": np.int64(2), "s0": np.zeros(4, np.float32), "half": np.float32(0.5),
     }  # fmt: skip
     with pytest.raises(DiagnosticError, match=message):
         tstorch.load(model(nodes, constants))
