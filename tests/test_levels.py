@@ -152,6 +152,6 @@ def test_a_wrong_target_file_is_refused_with_the_reason(tmp_path, text: str, pro
 
 def test_an_unknown_target_is_refused_with_those_known() -> None:
     with pytest.raises(
-        DiagnosticError, match="'toaster' is neither a known id nor a file; known ids: .*webgpu-default-cpu"
+        DiagnosticError, match=r"'toaster' is neither a known id nor a file; known ids: .*webgpu-default-cpu"
     ):
         Target.load("toaster")
