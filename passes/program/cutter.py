@@ -221,7 +221,7 @@ class Placing:
                 reason = "identity: its result is its input"
             else:
                 reason = "folded: what it computes is known at compile time"
-            self.cutter.remarks.elide(node_ids(op), reason)
+            self.cutter.remarks.elide([name for inner in op.walk() for name in node_ids(inner)], reason)
 
 
 def captured(op: NodeOp) -> list[SSAValue]:

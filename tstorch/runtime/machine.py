@@ -76,7 +76,7 @@ class GpuMachine:
             raise RunError("an output of a loop's body changes its shape from one iteration to the next")
         if all(value.host is not None for value in values):
             return Value.known(np.stack([value.host for value in values if value.host is not None]))
-        declared = first.declared
+        declared = next(value.declared for value in values if value.host is None)
         size = declared["bytes"]
         if size != stored_bytes(declared) or any(value.axis is not None for value in values):
             raise RunError(f"elements of {first.dtype}{list(first.shape)} fill no whole words; they cannot be stacked")
