@@ -167,3 +167,27 @@ def test_the_variance_of_large_numbers_that_differ_little_is_not_lost():
     wide = x.astype(np.float64)
     wanted = (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_a_row_spread_back_may_be_all_that_says_where_a_column_is():
+    x = np.arange(18, dtype=np.float32).reshape(6, 3)
+    given = {"x": x, "t": np.where(x % 3 == 0, x + 2, x), "u": 2 * x.reshape(6, 3, 1)}
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["top"], axes=[1]),
+        helper.make_node("Expand", ["top", "wide"], ["spread"]),
+        helper.make_node("Equal", ["spread", "t"], ["hit"]),
+        helper.make_node("Reshape", ["hit", "deep"], ["mask"]),
+        helper.make_node("Where", ["mask", "u", "zero"], ["y"]),
+    ]
+    stored = {"wide": np.array([6, 3]), "deep": np.array([6, 3, 1]), "zero": np.zeros((1, 1, 1), np.float32)}
+    graph = helper.make_graph(
+        nodes,
+        "rows",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name, array in given.items()],
+        [onnx.ValueInfoProto(name="y")],
+        [onnx.numpy_helper.from_array(array, name) for name, array in stored.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    (found,) = backend.prepare(model).run(given)
+    hit = given["t"] == x.max(1, keepdims=True)
+    np.testing.assert_array_equal(found, np.where(hit[..., None], given["u"], 0))

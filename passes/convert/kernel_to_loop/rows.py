@@ -3,7 +3,7 @@
 Softmax, layer norm and group norm are such kernels: one pass over the row for each reduction, one for what follows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import ceil, prod
 
 from xdsl.ir import SSAValue
@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 from tstorch.dialects import flow, loop
 from tstorch.dialects.indexing import Index
 from tstorch.dialects.loop import LANES, Id
+from tstorch.dialects.prim.base import IndexMapOp
 from tstorch.dialects.prim.kinds import ReduceKind
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.dialects.prim.types import ints, is_float
@@ -117,6 +118,7 @@ class _Rows:
             seeds: dict[SSAValue, Indices] = {
                 r.operand: reduced_element(r, self._row_of(r), _inside(r, position)).index for r in reductions
             }
+            seeds.update(dict.fromkeys(self._spread_back(of_row, last), seeds[last.operand]))
             where = spread_indices(self.frame.kernel, seeds)
             return [
                 Place(n, where.get(v) or self._like(last, v, position), mask) for n, v in results if v not in of_row
@@ -129,6 +131,12 @@ class _Rows:
                 self.frame.store(places(first))
             else:
                 self.frame.store_lanes(self.row * length + first, neighbours, lambda lane: places(first + lane))
+
+    def _spread_back(self, of_row: Collection[SSAValue], last: ReduceOp) -> Iterator[SSAValue]:
+        """What copies a row's element to all of its columns: behind it nothing else may say where a column is."""
+        for op in self.frame.kernel.ops:
+            if isinstance(op, IndexMapOp) and op.operands[0] in of_row and op.results[0] not in of_row:
+                yield from (result for result in op.results if shape_of(result) == shape_of(last.operand))
 
     def _row_of(self, op: ReduceOp) -> list[Index]:
         return split(self.row, shape_of(op.result))
