@@ -131,6 +131,10 @@ CASES = {
         models.stacking_bytes(),
         [{"most": np.array(most), "x": np.float32([0, 1, 2])} for most in (0, 1, 3)],
     ),
+    "ramping": (
+        models.ramping(),
+        [{"most": np.array(most), "x": np.array(1, np.float32)} for most in (0, 1, 3)],
+    ),
     "nothing_found": (models.picking(), [{"x": np.zeros((3, 4), np.float32)}]),
 }
 

@@ -120,6 +120,20 @@ def stacking_bytes() -> ModelProto:
     return made(nodes, [info("most", INT), info("x", shape=(3,))], outputs, constants)
 
 
+def ramping() -> ModelProto:
+    """The numbers from x on, one an iteration: the first element is an input itself, the others are computed."""
+    inner = [
+        node("Identity", ["v"], ["element"]),
+        node("Add", ["v", "step"], ["w"]),
+        node("Identity", ["going"], ["again"]),
+    ]
+    takes = [info("i", INT), info("going", BOOL), info("v")]
+    body = helper.make_graph(inner, "body", takes, [info("again", BOOL), info("w"), info("element")])
+    nodes = [node("Loop", ["most", "", "x"], ["y", "all"], "loop", body=body)]
+    constants = {"step": np.float32(2)}
+    return made(nodes, [info("most", INT), info("x")], [info("y"), info("all", shape=(None,))], constants)
+
+
 def patient(iterations) -> ModelProto:
     """x + 1, as often as is known: a loop that is too long to stand unrolled."""
     inner = [node("Add", ["v", "one"], ["w"]), node("Identity", ["going"], ["again"])]
