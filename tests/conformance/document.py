@@ -1,0 +1,161 @@
+"""What the results of the suite and of the models say, as tables and as the pages in docs/."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+Results = Mapping[str, Row]
+HERE = Path(__file__).parent
+DOCS = HERE.parents[1] / "docs"
+SECONDS = 0.75
+"""A test of the slice that CI runs takes no longer."""
+
+OPERATORS_HEAD = """# Operators
+
+Written by `python tests/conformance/document.py` from the results of onnx's own backend suite
+(`python tests/conformance/run.py --json tests/conformance/results.json`), not from the compiler's tables.
+
+"""
+WORDS = """
+*tests* counts those of the suite that pass, of those that WebGPU can pass at all. *made on* says by whom the outputs of
+these were made: `gpu`, every element was written by a dispatch that lists the node; `view`, the result is the bytes of
+an input and the operator asks for no more; `compile-time`, it is known from shapes. *again* counts the passes that were
+repeated through the same prepared object with other data and agreed with onnx's reference evaluator or, where it has no
+answer, with onnxruntime. A version is the opset since which an operator has been what it is.
+"""
+MODELS_HEAD = """# Models
+
+Written by `python tests/conformance/document.py` from results (`tests/conformance/models.json`): models that were
+compiled, run and compared with onnxruntime. The error is max|a-b| / max|b| over the outputs.
+
+"""
+
+
+def summary(results: Results) -> str:
+    """The table that `run.py` prints: how many tests of which kind, and what needs a look."""
+    status = Counter(row["status"] for row in results.values())
+    made = Counter(row["made"] or "nobody" for row in results.values() if row["status"] == "pass")
+    again = Counter(row["again"].split(":")[0] for row in results.values() if row["status"] == "pass")
+    lines = [f"{count:6}  {name}" for name, count in status.most_common()]
+    lines += ["made by:", *(f"{count:6}  {name}" for name, count in made.most_common())]
+    lines += ["again, with other data:", *(f"{count:6}  {name}" for name, count in again.most_common())]
+    for name, row in results.items():
+        if row["status"] not in ("pass", "refused"):
+            lines.append(f"{row['status']}: {name}: {row['detail']}")
+        elif row["status"] == "pass" and not row["made"]:
+            lines.append(f"does not count: {name}: {row['reason']}")
+        elif row.get("again", "").startswith("differs"):
+            lines.append(f"{name}: {row['again']}")
+    return "\n".join(lines)
+
+
+def summary_markdown(results: Results) -> str:
+    """The same as a page."""
+    return f"# onnx's backend suite\n\n```\n{summary(results)}\n```\n\n{operators_table(results)}"
+
+
+def chosen_slice(results: Results) -> list[str]:
+    """Of each operator, version and set of types the quickest test that passes, of each operator four at most."""
+    passed = [
+        (row.get("s", 0.0), name, row) for name, row in results.items() if row["status"] == "pass" and row["made"]
+    ]
+    chosen: dict[tuple[str, int, str], str] = {}
+    taken: Counter[str] = Counter()
+    for seconds, name, row in sorted(passed, key=lambda entry: entry[:2]):
+        key = (row["operator"], row["version"], ",".join(row["types"]))
+        if key not in chosen and seconds <= SECONDS and taken[row["operator"]] < 4:
+            chosen[key] = name
+            taken[row["operator"]] += 1
+    return sorted(chosen.values())
+
+
+def operators_table(results: Results) -> str:
+    """A line for each operator, and what was refused of it."""
+    head = "| operator | versions | types | tests | made on | again |\n|---|---|---|---|---|---|\n"
+    named = sorted({row["operator"] for row in results.values() if row["operator"] not in ("", "(model)")})
+    return head + "".join(_line(name, [r for r in results.values() if r["operator"] == name]) for name in named)
+
+
+def _line(name: str, rows: Sequence[Row]) -> str:
+    passed = [row for row in rows if row["status"] == "pass"]
+    versions = sorted({row["version"] for row in passed})
+    types = sorted({type for row in passed for type in row["types"]})
+    made = Counter(row["made"] or "-" for row in passed)
+    again = sum(row["again"].startswith("agrees") for row in passed)
+    cells = [
+        f"`{name}`",
+        ", ".join(map(str, versions)),
+        ", ".join(types),
+        f"{len(passed)} of {len(rows)}",
+        ", ".join(f"{kind} {count}" for kind, count in sorted(made.items())),
+        str(again),
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def refusals(results: Results) -> str:
+    """What is refused, by operator, version and types, each message once."""
+    found: dict[tuple[str, int, str, str], int] = {}
+    for row in results.values():
+        if row["status"] == "refused":
+            key = (row["operator"], row["version"], ", ".join(row["types"]), _said(row["detail"]))
+            found[key] = found.get(key, 0) + 1
+    lines = ["| operator | version | types | tests | message |\n|---|---|---|---|---|\n"]
+    for (operator, version, types, said), count in sorted(found.items()):
+        lines.append(f"| `{operator}` | {version} | {types} | {count} | {said} |\n")
+    return "".join(lines)
+
+
+def _said(detail: str) -> str:
+    """A refusal in one line, without the names of nodes and files."""
+    text = " ".join(detail.split())
+    text = re.sub(r"^onnx '[^']*' \([^)]*\): ", "", text)
+    return text.replace("|", "\\|")[:160]
+
+
+def operators_page(results: Results) -> str:
+    """docs/operators.md."""
+    status = Counter(row["status"] for row in results.values())
+    total = f"{status['pass']} tests of {len(results)} pass, {status['refused']} are refused by name"
+    rest = len(results) - status["pass"] - status["refused"]
+    end = f", {rest} do neither.\n" if rest else "; none is wrong, crashes or hangs.\n"
+    tables = f"{operators_table(results)}\n## Refused\n\n{refusals(results)}"
+    return f"{OPERATORS_HEAD}{total}{end}{WORDS}\n{tables}"
+
+
+def models_page(models: Mapping[str, Row]) -> str:
+    """docs/models.md."""
+    lines = ["| model | nodes | dispatches | error | adapter |\n|---|---|---|---|---|\n"]
+    for name, row in sorted(models.items()):
+        error = f"{row['error']:.1e}" if row.get("error") is not None else row.get("detail", "")
+        lines.append(f"| {name} | {row['nodes']} | {row['dispatches']} | {error} | {row['adapter']} |\n")
+    return MODELS_HEAD + "".join(lines)
+
+
+def pages() -> dict[Path, str]:
+    """Each page with what the committed results make of it."""
+    makers = {"results": ("operators.md", operators_page), "models": ("models.md", models_page)}
+    stored = {name: HERE / f"{name}.json" for name in makers}
+    return {
+        DOCS / makers[name][0]: makers[name][1](json.loads(path.read_text()))
+        for name, path in stored.items()
+        if path.exists()
+    }
+
+
+def main() -> int:
+    """Writes the pages."""
+    for path, text in pages().items():
+        path.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
