@@ -6,7 +6,8 @@ from math import ceil, prod
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, f32
-from xdsl.ir import SSAValue
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.prim.contraction import ConvOp, DotGeneralOp, sizes
 from tstorch.dialects.prim.elementwise import MulOp
@@ -90,7 +91,7 @@ class SplitConv(Pattern):
 
     def match_and_rewrite(self, op: ConvOp, rewriter: Rewriter, /) -> None:
         groups = integer(op.feature_group_count) * integer(op.batch_group_count)
-        if groups > 1 or op.result.type.element_type != f32:  # pyright: ignore[reportAttributeAccessIssue]
+        if groups > 1 or not _stands_alone(op) or op.result.type.element_type != f32:  # pyright: ignore[reportAttributeAccessIssue]
             return
         product, channels = op.product(), sizes(shape_of(op.rhs), op.kernel_layout.data)["I"]
         shape = prod(product.rows), prod(product.columns), prod(product.steps)
@@ -148,7 +149,7 @@ class SplitDot(Pattern):
     def match_and_rewrite(self, op: DotGeneralOp, rewriter: Rewriter, /) -> None:
         lhs, rhs = ints(op.lhs_contract), ints(op.rhs_contract)
         batched = bool(ints(op.lhs_batch))
-        if batched or len(lhs) != 1 or op.result.type.element_type != f32:  # pyright: ignore[reportAttributeAccessIssue]
+        if batched or len(lhs) != 1 or not _stands_alone(op) or op.result.type.element_type != f32:  # pyright: ignore[reportAttributeAccessIssue]
             return
         product, length = op.product(), shape_of(op.lhs)[lhs[0]]
         count = parts(prod(product.rows), prod(product.columns), length, length, self.units)
@@ -174,7 +175,7 @@ class SumAlongRows(Pattern):
 
     def match_and_rewrite(self, op: DotGeneralOp, rewriter: Rewriter, /) -> None:
         lhs, rhs = ints(op.lhs_contract), ints(op.rhs_contract)
-        if ints(op.lhs_batch) or len(lhs) != 1 or op.result.type.element_type != f32:  # pyright: ignore[reportAttributeAccessIssue]
+        if ints(op.lhs_batch) or len(lhs) != 1 or not _stands_alone(op) or op.result.type.element_type != f32:  # pyright: ignore[reportAttributeAccessIssue]
             return
         steps = shape_of(op.lhs)[lhs[0]]
         for matrix, axis, vector in ((op.rhs, rhs[0], op.lhs), (op.lhs, lhs[0], op.rhs)):
@@ -188,6 +189,11 @@ class SumAlongRows(Pattern):
                 rewriter.passed(op, "TST-F041", f"{prod(shape[:-1])} sums of {steps} products, each shared")
                 return rewriter.replace(op, build.insert(ReshapeOp(sums, shape=shape_of(op.result))).result)
         return None
+
+
+def _stands_alone(op: Operation) -> bool:
+    """Whether the op is a kernel's own: a step of a scan, or what a rule grouped, is cut up by whoever made it."""
+    return isinstance(op.parent_op(), FuncOp)
 
 
 def _cut(value: SSAValue, axis: int, count: int, build: Builder) -> SSAValue:

@@ -49,6 +49,7 @@ from tstorch.dialects.prim.elementwise import (
     TanOp,
     XorOp,
 )
+from tstorch.dialects.prim.selection import SelectOp
 from tstorch.dialects.prim.stored import format_of
 from tstorch.dialects.prim.types import ui8
 from tstorch.passes.convert.onnx.node import Node, binary, onnx_op, rules_of, unary
@@ -144,6 +145,10 @@ def clip(node: Node) -> Value:
     return value
 
 
+_WHOLE = 1e-5
+"""How near to a whole number, for its size, a power of float32 is one."""
+
+
 @onnx_op("Pow")
 def power(node: Node) -> Value:
     """Small whole exponents are products: exact, and defined for negative bases. The base's type is the result's."""
@@ -159,7 +164,11 @@ def power(node: Node) -> Value:
             return 1 / base
     if base.is_float:
         return base.apply(PowOp, exponent.convert(base.element))
-    return base.convert(f32).apply(PowOp, exponent.convert(f32)).apply(RoundOp).convert(base.element)
+    # The conversion cuts off what is behind the point, and a whole power may come out a little below itself.
+    found = base.convert(f32).apply(PowOp, exponent.convert(f32))
+    whole = found.apply(RoundOp)
+    is_whole = (found - whole).apply(AbsOp).compare("le", whole.apply(AbsOp) * _WHOLE)
+    return is_whole.apply(SelectOp, whole, found).convert(base.element)
 
 
 @onnx_op("Mod")

@@ -56,3 +56,17 @@ func.func @whole(%x: tensor<4096x128xf32>, %w: tensor<128x4096xf32>, %a: tensor<
   %k = prim.dot_general %h, %i, batch = [] x [], contract = [1] x [0] : tensor<64x512xf16>, tensor<512x64xf16> -> tensor<64x64xf16>
   func.return %y, %c, %k : tensor<4096x4096xf32>, tensor<64x64xf32>, tensor<64x64xf16>
 }
+
+// -----
+
+// Tests that what a group or a step holds is left to it.
+// CHECK-LABEL: func.func @grouped
+// CHECK-NOT:   prim.reduce
+func.func @grouped(%x: tensor<128x768xf32>, %w: tensor<768x768xf32>) -> tensor<128x768xf32> {
+  %r = prim.composite "dense"(%x, %w) {
+  ^bb0(%a: tensor<128x768xf32>, %b: tensor<768x768xf32>):
+    %y = prim.dot_general %a, %b, batch = [] x [], contract = [1] x [0] : tensor<128x768xf32>, tensor<768x768xf32> -> tensor<128x768xf32>
+    prim.yield %y : tensor<128x768xf32>
+  } : (tensor<128x768xf32>, tensor<768x768xf32>) -> tensor<128x768xf32>
+  func.return %r : tensor<128x768xf32>
+}
