@@ -29,10 +29,17 @@ def artifact(add_builder, tmp_path):
     return path
 
 
-def children():
+def all_children():
     """Process ids of this process's children."""
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
         return [int(pid) for pid in file.read().split()]
+
+
+@pytest.fixture
+def children():
+    """Gives the children that this process did not have when the test began: other tests keep a worker."""
+    before = set(all_children())
+    return lambda: [child for child in all_children() if child not in before]
 
 
 class Pipe(io.BytesIO):
@@ -129,7 +136,7 @@ def test_the_client_needs_no_gpu_library():
 
 
 @pytest.mark.gpu
-def test_a_run_in_a_worker_equals_one_here(artifact):
+def test_a_run_in_a_worker_equals_one_here(artifact, children):
     with Worker.start() as worker:
         report = worker.load(artifact, {})
         first = worker.measure({"x": X, "z": 2 * X})
@@ -147,7 +154,7 @@ def test_a_run_in_a_worker_equals_one_here(artifact):
 
 
 @pytest.mark.gpu
-def test_an_abort_in_the_middle_of_a_run_is_a_message_and_the_next_run_works(artifact, tmp_path):
+def test_an_abort_in_the_middle_of_a_run_is_a_message_and_the_next_run_works(artifact, tmp_path, children):
     before = sorted(tmp_path.iterdir())
     with Worker.start(fault="wait:abort") as worker:
         worker.load(artifact, {})
@@ -161,7 +168,7 @@ def test_an_abort_in_the_middle_of_a_run_is_a_message_and_the_next_run_works(art
 
 
 @pytest.mark.gpu
-def test_a_killed_worker_is_replaced(artifact):
+def test_a_killed_worker_is_replaced(artifact, children):
     with Worker.start() as worker:
         worker.load(artifact, {})
         (pid,) = children()
@@ -195,14 +202,14 @@ def test_state_that_died_with_its_worker_is_not_started_anew_in_silence(add_buil
 
 
 @pytest.mark.gpu
-def test_an_unknown_adapter_leaves_no_process_behind():
+def test_an_unknown_adapter_leaves_no_process_behind(children):
     with pytest.raises(RunError, match="no adapter matches 'voodoo'; expected part of one of: "):
         Worker.start(adapter="voodoo")
     assert children() == []
 
 
 @pytest.mark.gpu
-def test_an_interrupt_during_a_run_ends_the_worker(artifact):
+def test_an_interrupt_during_a_run_ends_the_worker(artifact, children):
     with Worker.start(fault="wait:sleep=60") as worker:
         worker.load(artifact, {})
         timer = threading.Timer(1.0, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
@@ -288,7 +295,7 @@ def test_a_device_opened_ahead_is_the_one_that_is_loaded_on(add_builder, tmp_pat
 
 
 @pytest.mark.gpu
-def test_a_start_that_is_left_with_an_error_leaves_no_worker():
+def test_a_start_that_is_left_with_an_error_leaves_no_worker(children):
     def failing():
         with WorkerStart(None, "process") as start:
             assert start.device_class() in ("cpu", "integrated", "discrete")
