@@ -103,7 +103,8 @@ class GpuMachine:
         with watch.span("readback"):
             found = {name: value.exact(value.host) for name, value in named.items() if value.host is not None}
             for name, value in remote.items():
-                found[name] = value.exact(unpack(value.declared, self._device.mapped(buffers[name])))
+                read = self._device.mapped(buffers[name])[: value.declared["bytes"]]
+                found[name] = value.exact(unpack(value.declared, read))
             for buffer in buffers.values():
                 self._device.unmap(buffer)
                 self._device.free(buffer)
