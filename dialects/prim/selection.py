@@ -214,9 +214,8 @@ def _saturated(x: Array, dtype: np.dtype) -> Array:
     low, high = float(bounds.min), float(bounds.max)
     wide = np.where(np.isnan(x), 0.0, x.astype(np.float64))
     inside = (wide > low) & (wide < high)
-    return np.where(inside, np.where(inside, wide, 0).astype(dtype), np.where(wide > 0, bounds.max, bounds.min)).astype(
-        dtype
-    )
+    most, least = np.array(bounds.max, dtype), np.array(bounds.min, dtype)
+    return np.where(inside, np.where(inside, wide, 0).astype(dtype), np.where(wide > 0, most, least))
 
 
 @irdl_op_definition
