@@ -75,6 +75,8 @@ def kernel_of(op: Operation) -> Operation | None:
 
 def served_ids(op: Operation) -> tuple[str, ...]:
     """The ids of the nodes that the op serves: inside a kernel, those of all its dispatches."""
+    if kernel_of(op) is None:  # most rewrites are; only a kernel's op needs the search
+        return node_ids(op)
     module = op
     while (parent := module.parent_op()) is not None:
         module = parent
