@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from xdsl.builder import Builder
 from xdsl.dialects.builtin import TensorType
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.generator import ConstantOp
@@ -17,9 +17,14 @@ def shape_of(value: SSAValue) -> tuple[int, ...]:
     return value.type.get_shape()  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def element_of(value: SSAValue) -> Attribute:
+    """The element type of a tensor value."""
+    return value.type.element_type  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def zero(like: SSAValue, build: Builder) -> SSAValue:
     """A scalar 0 of a tensor's element type."""
-    return build.insert(ConstantOp.scalar(0, like.type.element_type)).result  # pyright: ignore[reportAttributeAccessIssue]
+    return build.insert(ConstantOp.scalar(0, element_of(like))).result
 
 
 def require(holds: bool, message: str) -> None:

@@ -26,6 +26,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.prim.elementwise import ConvertOp
 from tstorch.dialects.prim.generator import ConstantOp, IotaOp
+from tstorch.dialects.prim.operands import element_of, shape_of
 from tstorch.dialects.prim.reduction import ArgReduceOp
 from tstorch.dialects.prim.shape import ReshapeOp, SliceOp
 from tstorch.dialects.prim.types import dtype_of, integer, tensor, ui8, ui32
@@ -127,7 +128,7 @@ class _Border:
     def bool_to_words(self) -> None:
         """Puts a conversion behind each truth-value argument and ahead of each such result."""
         for arg in self._block.args:
-            if _element(arg) == i1:
+            if element_of(arg) == i1:
                 self._unpack(arg)
         self._return.operands = [self._packed(value) for value in self._return.operands]
 
@@ -137,7 +138,7 @@ class _Border:
         types = [arg.type for arg in self._block.args], [value.type for value in self._return.operands]
         func.function_type = FunctionType.from_lists(*types)
         for arg, notes in zip(self._block.args, self._args, strict=True):
-            if "tst.range" in notes and _element(arg) == ui32:
+            if "tst.range" in notes and element_of(arg) == ui32:
                 del notes["tst.range"]  # pairs of words hold whatever the caller passes
         if any(self._args):
             func.arg_attrs = _merged(func.arg_attrs, self._args)
@@ -157,7 +158,7 @@ class _Border:
         arg.replace_uses_with_if(convert.result, lambda use: use.operation in users)
 
     def _packed(self, value: SSAValue) -> SSAValue:
-        if _element(value) != i1:
+        if element_of(value) != i1:
             return value
         convert = ConvertOp(value, element_type=ui32)
         if isinstance(value.owner, Operation):
@@ -199,7 +200,7 @@ def _narrow(block: Block, given: Mapping[SSAValue, Range], remarks: RemarkSink, 
     for op in list(block.ops):
         if widths.involves(op) and not isinstance(op, ReturnOp):
             if isinstance(op, WeightOp):
-                wide.take(op.result, _stored_as(op, tensor([*_shape(op.result), 2], ui32)))
+                wide.take(op.result, _stored_as(op, tensor([*shape_of(op.result), 2], ui32)))
                 wide.drop(op)
             else:
                 wide.expand(op)
@@ -228,7 +229,7 @@ def _expand_arg_reduces(block: Block) -> dict[SSAValue, Range]:
     for op in [op for op in block.ops if isinstance(op, ArgReduceOp) and is_wide(op.operand)]:
         ops = expand_arg_reduce(op)
         position = ConvertOp(ops[-1], element_type=i64)
-        ranges[position.result] = 0, _shape(op.operand)[integer(op.dimension)]
+        ranges[position.result] = 0, shape_of(op.operand)[integer(op.dimension)]
         _replace(op, [*ops, position], op.location)
     return ranges
 
@@ -239,7 +240,7 @@ def _take_arguments(block: Block, widths: Widths, wide: WideIntegers) -> None:
         if arg not in widths.pairs:
             _retype(arg, i32)
             continue
-        whole = block.insert_arg(tensor([*_shape(arg), 2], ui32), arg.index)
+        whole = block.insert_arg(tensor([*shape_of(arg), 2], ui32), arg.index)
         whole.name_hint = arg.name_hint
         wide.take(arg, whole)
 
@@ -250,10 +251,10 @@ def _narrow_op(op: Operation, remarks: RemarkSink) -> None:
             values = np.clip(op.value.array(), *WORD).astype(np.int32)
             op.properties["value"] = ValuesAttr.of(values)
         case IotaOp():
-            op.properties["type"] = tensor(_shape(op.result), i32)
+            op.properties["type"] = tensor(shape_of(op.result), i32)
         case ConvertOp():
             op.properties["element_type"] = i32
-            if dtype_of(_element(op.operand)).kind == "f":
+            if dtype_of(element_of(op.operand)).kind == "f":
                 remarks.analysis(node_ids(op), "TST-T001", "floats become 32-bit integers: beyond 2**31 they saturate")
     for result in op.results:
         if is_wide(result):
@@ -262,7 +263,7 @@ def _narrow_op(op: Operation, remarks: RemarkSink) -> None:
 
 def _narrow_weight(op: WeightOp) -> None:
     """Reads the lower words of 64-bit integers, and bytes where truth values are stored."""
-    type, shape = op.result.type, _shape(op.result)
+    type, shape = op.result.type, shape_of(op.result)
     assert isinstance(type, TensorType)
     if type.element_type in WIDE:
         words = _stored_as(op, tensor([*shape, 2], i32))
@@ -299,14 +300,4 @@ def _replace(op: Operation, new: Sequence[Operation], location: LocationAttr) ->
 
 
 def _retype(value: SSAValue, element: Attribute) -> None:
-    value._type = tensor(_shape(value), element)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _element(value: SSAValue) -> Attribute:
-    assert isinstance(value.type, TensorType)
-    return value.type.element_type
-
-
-def _shape(value: SSAValue) -> tuple[int, ...]:
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()
+    value._type = tensor(shape_of(value), element)  # pyright: ignore[reportAttributeAccessIssue]

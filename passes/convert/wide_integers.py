@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from xdsl.builder import Builder
-from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr, TensorType, f32, i1, i32, i64
+from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr, f32, i1, i32, i64
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
@@ -39,6 +39,7 @@ from tstorch.dialects.prim.elementwise import (
 from tstorch.dialects.prim.formula import Formula
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.indexing import GatherOp, ScatterKind, ScatterOp
+from tstorch.dialects.prim.operands import element_of, shape_of
 from tstorch.dialects.prim.shape import ConcatenateOp, ReshapeOp, SliceOp
 from tstorch.dialects.prim.sort import SortOp
 from tstorch.dialects.prim.types import dtype_of, ints, is_float, is_unsigned, tensor, ui32
@@ -108,7 +109,7 @@ class WideIntegers:
         first = next(op for op in block.ops if op in users)
         own = value.owner.location if isinstance(value.owner, Operation) else UNKNOWN_LOC
         build = _builder(first, first.location if own == UNKNOWN_LOC else own)
-        shape = _shape(value)
+        shape = shape_of(value)
         start, ends = [0] * len(shape), [1] * (len(shape) + 1)
         halves: list[SSAValue] = []
         for word in (0, 1):
@@ -121,7 +122,7 @@ class WideIntegers:
         if value not in self._whole:
             owner = value.owner
             build = _builder(before, owner.location if isinstance(owner, Operation) else before.location)
-            shape = _shape(value)
+            shape = shape_of(value)
             if value not in self._words:
                 extended = Pair.of_word(Formula(value, build), signed=True)
                 self._words[value] = extended.low.value, extended.high.value
@@ -208,7 +209,7 @@ class WideIntegers:
 
     def _moved(self, op: PrimOp, build: Builder) -> Pair:
         """The same movement of each of the two words."""
-        long = _element(op.results[0])
+        long = element_of(op.results[0])
         pairs = {
             position: self._pair(value, op, build)
             for position, value in enumerate(op.operands)
@@ -220,7 +221,7 @@ class WideIntegers:
             operands = places | {position: getattr(pair, word).value for position, pair in pairs.items()}
             moved = op.clone()
             moved.operands = [operands[position] for position in range(len(op.operands))]
-            moved.results[0]._type = tensor(_shape(op.results[0]), ui32)  # pyright: ignore[reportAttributeAccessIssue]
+            moved.results[0]._type = tensor(shape_of(op.results[0]), ui32)  # pyright: ignore[reportAttributeAccessIssue]
             words.append(Formula(build.insert(moved).results[0], build))
         return Pair(words[0], words[1], _is_signed(long))
 
@@ -232,7 +233,7 @@ class WideIntegers:
         if op.operand not in self._words:
             return _extended(source, signed=_is_signed(target))
         low, high = self._words[op.operand]
-        pair = Pair(Formula(low, build), Formula(high, build), _is_signed(_element(op.operand)))
+        pair = Pair(Formula(low, build), Formula(high, build), _is_signed(element_of(op.operand)))
         if is_wide(op.result):
             return Pair(pair.low, pair.high, _is_signed(target))
         if target == i1:
@@ -251,7 +252,7 @@ class WideIntegers:
             parts = [value]
             if value in self._words:
                 low, high = self._words[value]
-                signed = _is_signed(_element(value))
+                signed = _is_signed(element_of(value))
                 top = build.insert(BitcastOp(high, element_type=i32)).result if signed else high
                 parts = [top, low]
             operands += parts
@@ -267,14 +268,14 @@ class WideIntegers:
         if len(parts) == 1:
             return parts[0]
         high, low = parts
-        high = build.insert(BitcastOp(high, element_type=ui32)).result if _element(high) == i32 else high
-        return Pair(Formula(low, build), Formula(high, build), _is_signed(_element(value)))
+        high = build.insert(BitcastOp(high, element_type=ui32)).result if element_of(high) == i32 else high
+        return Pair(Formula(low, build), Formula(high, build), _is_signed(element_of(value)))
 
 
 def _constant(op: ConstantOp, build: Builder) -> Pair:
-    words = np.frombuffer(op.value.array().tobytes(), "<u4").reshape(*_shape(op.result), 2)
+    words = np.frombuffer(op.value.array().tobytes(), "<u4").reshape(*shape_of(op.result), 2)
     low, high = (build.insert(ConstantOp(words[..., word])).result for word in (0, 1))
-    return Pair(Formula(low, build), Formula(high, build), _is_signed(_element(op.result)))
+    return Pair(Formula(low, build), Formula(high, build), _is_signed(element_of(op.result)))
 
 
 def _extended(source: Formula, *, signed: bool) -> Pair:
@@ -295,18 +296,8 @@ def _builder(before: Operation, location: LocationAttr) -> Builder:
 
 def _long_type(op: Operation) -> Attribute:
     """The 64-bit type that an op computes in: what is a word has been retyped, a pair has not."""
-    return next(_element(value) for value in (*op.operands, *op.results) if is_wide(value))
+    return next(element_of(value) for value in (*op.operands, *op.results) if is_wide(value))
 
 
 def _is_signed(element: Attribute) -> bool:
     return element == i64
-
-
-def _element(value: SSAValue) -> Attribute:
-    assert isinstance(value.type, TensorType)
-    return value.type.element_type
-
-
-def _shape(value: SSAValue) -> tuple[int, ...]:
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()

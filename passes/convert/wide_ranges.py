@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import IntegerType, TensorType
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.dialects.builtin import IntegerType
+from xdsl.ir import Block, Operation, SSAValue
 
 from tstorch.dialects.prim.base import ElementwiseOp, IndexMapOp, ReductionOp, RunningOp
 from tstorch.dialects.prim.elementwise import CompareOp, ConvertOp, MaximumOp, MinimumOp, SelectOp
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.indexing import GatherOp, ScatterOp
+from tstorch.dialects.prim.operands import element_of
 from tstorch.dialects.prim.types import is_float
 from tstorch.dialects.prim.weight import WeightOp
 from tstorch.passes.convert.integer_ranges import WORD, Range, fits_word, held_by_host, is_signed, is_wide, ranges_of
@@ -54,7 +55,7 @@ def _sources(block: Block) -> Iterable[tuple[SSAValue, Range]]:
     for op in block.ops:
         if isinstance(op, WeightOp) and is_wide(op.result):
             yield op.result, held_by_host(op.result)
-        elif isinstance(op, ConvertOp) and is_wide(op.result) and is_float(_element(op.operand)):
+        elif isinstance(op, ConvertOp) and is_wide(op.result) and is_float(element_of(op.operand)):
             if is_signed(op.result):  # without a sign, what is below 0 would have to become 0
                 yield op.result, WORD
 
@@ -62,7 +63,7 @@ def _sources(block: Block) -> Iterable[tuple[SSAValue, Range]]:
 def _is_place(value: SSAValue, known: dict[SSAValue, bool]) -> bool:
     """Whether all that comes of an integer or truth value are places to read or write."""
     if value not in known:
-        known[value] = isinstance(_element(value), IntegerType) and all(
+        known[value] = isinstance(element_of(value), IntegerType) and all(
             _leads_to_place(use.operation, use.index, known) for use in value.uses
         )
     return known[value]
@@ -118,8 +119,3 @@ def _ancestors(ops: Iterable[Operation]) -> set[SSAValue]:
             found.add(value)
             stack.extend(value.owner.operands if isinstance(value.owner, Operation) else ())
     return found
-
-
-def _element(value: SSAValue) -> Attribute:
-    assert isinstance(value.type, TensorType)
-    return value.type.element_type

@@ -13,6 +13,7 @@ from tstorch.dialects.prim.base import ContractionOp, PrimOp
 from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.indexing import ScatterOp
 from tstorch.dialects.prim.kinds import identity
+from tstorch.dialects.prim.operands import shape_of
 from tstorch.dialects.prim.reduction import ReduceOp, ReduceWindowOp
 from tstorch.dialects.prim.shape import BroadcastInDimOp, ConcatenateOp, PadOp
 from tstorch.dialects.prim.types import dtype_of, integer
@@ -64,7 +65,7 @@ def _drop(block: Block, remarks: RemarkSink) -> None:
         for region in op.regions:
             _drop(region.block, remarks)
         if isinstance(op, PrimOp) and op.results and all(map(is_empty, op.results)):
-            constants = [ConstantOp(np.empty(_shape(value), dtype_of(value.type))) for value in op.results]
+            constants = [ConstantOp(np.empty(shape_of(value), dtype_of(value.type))) for value in op.results]
             _replace(op, constants, [constant.result for constant in constants])
             remarks.elide(node_ids(op), "empty: its result has no elements")
         elif isinstance(op, PrimOp) and any(map(is_empty, op.operands)) and not op.regions:
@@ -99,7 +100,7 @@ def _uniform(op: PrimOp) -> Sequence[Operation]:
     else:
         number = [ConstantOp(np.asarray(_start(op), dtype_of(op.results[0].type)))]
         value = number[0].results[0]
-    return [*number, BroadcastInDimOp(value, shape=_shape(op.results[0]), dimensions=[])]
+    return [*number, BroadcastInDimOp(value, shape=shape_of(op.results[0]), dimensions=[])]
 
 
 def _start(op: PrimOp) -> float:
@@ -120,8 +121,3 @@ def _replace(op: Operation, new: Sequence[Operation], values: Sequence[SSAValue]
         old.replace_all_uses_with(value)
     op.detach()
     op.erase()
-
-
-def _shape(value: SSAValue) -> tuple[int, ...]:
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()

@@ -6,6 +6,7 @@ from xdsl.builder import Builder
 from xdsl.ir import SSAValue
 from xdsl.utils.exceptions import VerifyException
 
+from tstorch.dialects.prim.operands import shape_of
 from tstorch.dialects.prim.shape import BroadcastInDimOp, ReshapeOp
 from tstorch.passes.simplify.constants import source
 
@@ -18,17 +19,13 @@ def spread(build: Builder, vector: SSAValue, like: SSAValue, dimension: int) -> 
     Raises VerifyException where it has another size than that dimension.
     """
     small = source(vector)
-    sizes = [size for size in _shape(small) if size != 1]
-    shape = _shape(like)
+    sizes = [size for size in shape_of(small) if size != 1]
+    shape = shape_of(like)
     if len(sizes) > 1 or (sizes and sizes[0] != shape[dimension]):
         raise VerifyException(f"{small.type} is no vector along dimension {dimension} of {like.type}")
-    if list(_shape(small)) != sizes:
+    if list(shape_of(small)) != sizes:
         small = build.insert(ReshapeOp(small, shape=sizes)).result
     return build.insert(BroadcastInDimOp(small, shape=shape, dimensions=[dimension] if sizes else [])).result
 
 
 BUILDERS: Mapping[str, ValueBuilder] = {builder.__name__: builder for builder in (spread,)}
-
-
-def _shape(value: SSAValue) -> tuple[int, ...]:
-    return value.type.get_shape()  # pyright: ignore[reportAttributeAccessIssue]
