@@ -307,6 +307,26 @@ class ConvOp(ContractionOp):
         product = _matmul(left, right).reshape(groups, n // batches, *places, w.shape[0] // groups)
         return product.transpose(1, 0, 2 + rank, *range(2, 2 + rank)).reshape(n // batches, w.shape[0], *places)
 
+    def of(self, lhs: SSAValue, rhs: SSAValue, *, groups: int | None = None, layouts: Sequence[str] = ()) -> ConvOp:
+        """The same convolution of other operands; in other layouts (input, kernel, result) or groups where given."""
+        x, w, y = layouts or (self.input_layout.data, self.kernel_layout.data, self.output_layout.data)
+        strides, low, high, spread, dilation = (ints(self.properties[key]) for key in _NUMBERS)
+        return ConvOp(
+            lhs,
+            rhs,
+            window_strides=strides,
+            padding_low=low,
+            padding_high=high,
+            lhs_dilation=spread,
+            rhs_dilation=dilation,
+            feature_group_count=integer(self.feature_group_count) if groups is None else groups,
+            batch_group_count=integer(self.batch_group_count),
+            input_layout=x,
+            kernel_layout=w,
+            output_layout=y,
+            reverse_window=bool(self.reverse_window.value.data),
+        )
+
     def spatial(self) -> str:
         """The letters of the spatial dimensions, in the order of the lists."""
         return "DHW"[3 - len(ints(self.window_strides)) :]

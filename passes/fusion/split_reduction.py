@@ -7,11 +7,11 @@ from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, f32
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 
 from tstorch.dialects.prim.contraction import ConvOp, DotGeneralOp, sizes
 from tstorch.dialects.prim.elementwise import MulOp
-from tstorch.dialects.prim.operands import shape_of
+from tstorch.dialects.prim.operands import element_of, shape_of
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.dialects.prim.shape import BroadcastInDimOp, ReshapeOp, TransposeOp
 from tstorch.dialects.prim.types import integer, ints
@@ -91,7 +91,7 @@ class SplitConv(Pattern):
 
     def match_and_rewrite(self, op: ConvOp, rewriter: Rewriter, /) -> None:
         groups = integer(op.feature_group_count) * integer(op.batch_group_count)
-        if groups > 1 or not _stands_alone(op) or op.result.type.element_type != f32:  # pyright: ignore[reportAttributeAccessIssue]
+        if groups > 1 or not _is_splittable(op):
             return
         product, channels = op.product(), sizes(shape_of(op.rhs), op.kernel_layout.data)["I"]
         shape = prod(product.rows), prod(product.columns), prod(product.steps)
@@ -100,7 +100,7 @@ class SplitConv(Pattern):
             return
         build = rewriter.builder(op)
         kernel = _grouped_kernel(op, count, build)
-        wide = build.insert(_grouped(op, kernel, count)).result
+        wide = build.insert(op.of(op.lhs, kernel, groups=count)).result
         at = op.output_layout.data.index("C")
         whole = list(shape_of(op.result))
         cut = build.insert(ReshapeOp(wide, shape=[*whole[:at], count, *whole[at:]])).result
@@ -112,32 +112,13 @@ def _grouped_kernel(op: ConvOp, count: int, build: Builder) -> SSAValue:
     """The kernel with its input channels in `count` parts, each part's output channels one behind the other."""
     layout, shape = op.kernel_layout.data, shape_of(op.rhs)
     inner, outer = layout.index("I"), layout.index("O")
-    cut = [*shape[:inner], count, shape[inner] // count, *shape[inner + 1 :]]
-    split = build.insert(ReshapeOp(op.rhs, shape=cut)).result
-    rest = [axis for axis in range(len(cut)) if axis != inner]
-    outer_now = outer + (outer > inner)
-    place = rest.index(outer_now)
-    moved = build.insert(TransposeOp(split, permutation=[*rest[:place], inner, *rest[place:]])).result
-    merged = [shape[axis] for axis in range(len(shape))]
+    split = _cut(op.rhs, inner, count, build)
+    order = [axis for axis in range(len(shape) + 1) if axis != inner]
+    order.insert(order.index(outer + (outer > inner)), inner)
+    moved = build.insert(TransposeOp(split, permutation=order)).result
+    merged = list(shape)
     merged[inner], merged[outer] = shape[inner] // count, shape[outer] * count
     return build.insert(ReshapeOp(moved, shape=merged)).result
-
-
-def _grouped(op: ConvOp, kernel: SSAValue, count: int) -> ConvOp:
-    return ConvOp(
-        op.lhs,
-        kernel,
-        window_strides=ints(op.window_strides),
-        padding_low=ints(op.padding_low),
-        padding_high=ints(op.padding_high),
-        lhs_dilation=ints(op.lhs_dilation),
-        rhs_dilation=ints(op.rhs_dilation),
-        feature_group_count=count,
-        input_layout=op.input_layout.data,
-        kernel_layout=op.kernel_layout.data,
-        output_layout=op.output_layout.data,
-        reverse_window=bool(op.reverse_window.value.data),
-    )
 
 
 @dataclass(frozen=True)
@@ -147,22 +128,17 @@ class SplitDot(Pattern):
     units: int
 
     def match_and_rewrite(self, op: DotGeneralOp, rewriter: Rewriter, /) -> None:
-        lhs, rhs = ints(op.lhs_contract), ints(op.rhs_contract)
-        batched = bool(ints(op.lhs_batch))
-        if batched or len(lhs) != 1 or not _stands_alone(op) or op.result.type.element_type != f32:  # pyright: ignore[reportAttributeAccessIssue]
+        if (summed := _summed(op)) is None:
             return
-        product, length = op.product(), shape_of(op.lhs)[lhs[0]]
+        lhs, rhs = summed
+        product, length = op.product(), shape_of(op.lhs)[lhs]
         count = parts(prod(product.rows), prod(product.columns), length, length, self.units)
         if count == 1:
             return
         build = rewriter.builder(op)
-        left, right = (_cut(value, axis, count, build) for value, axis in ((op.lhs, lhs[0]), (op.rhs, rhs[0])))
+        left, right = _cut(op.lhs, lhs, count, build), _cut(op.rhs, rhs, count, build)
         wide = DotGeneralOp(
-            *(left, right),
-            lhs_batch=[lhs[0]],
-            rhs_batch=[rhs[0]],
-            lhs_contract=[lhs[0] + 1],
-            rhs_contract=[rhs[0] + 1],
+            left, right, lhs_batch=[lhs], rhs_batch=[rhs], lhs_contract=[lhs + 1], rhs_contract=[rhs + 1]
         )
         total = build.insert(ReduceOp(build.insert(wide).result, dimensions=[0], kind="add")).result
         results = prod(shape_of(op.result))
@@ -174,11 +150,11 @@ class SumAlongRows(Pattern):
     """A matrix with one vector, where the matrix's rows lie along the sum: invocations share each row's sum."""
 
     def match_and_rewrite(self, op: DotGeneralOp, rewriter: Rewriter, /) -> None:
-        lhs, rhs = ints(op.lhs_contract), ints(op.rhs_contract)
-        if ints(op.lhs_batch) or len(lhs) != 1 or not _stands_alone(op) or op.result.type.element_type != f32:  # pyright: ignore[reportAttributeAccessIssue]
-            return
-        steps = shape_of(op.lhs)[lhs[0]]
-        for matrix, axis, vector in ((op.rhs, rhs[0], op.lhs), (op.lhs, lhs[0], op.rhs)):
+        if (summed := _summed(op)) is None:
+            return None
+        lhs, rhs = summed
+        steps = shape_of(op.lhs)[lhs]
+        for matrix, axis, vector in ((op.rhs, rhs, op.lhs), (op.lhs, lhs, op.rhs)):
             shape = shape_of(matrix)
             if prod(shape_of(vector)) == steps >= _SHORT_SUM // 2 and axis == len(shape) - 1 and prod(shape) > steps:
                 build = rewriter.builder(op)
@@ -191,12 +167,20 @@ class SumAlongRows(Pattern):
         return None
 
 
-def _stands_alone(op: Operation) -> bool:
-    """Whether the op is a kernel's own: a step of a scan, or what a rule grouped, is cut up by whoever made it."""
-    return isinstance(op.parent_op(), FuncOp)
+def _is_splittable(op: ConvOp | DotGeneralOp) -> bool:
+    """Whether the op is a kernel's own, in f32: what a scan's step or a rule's group holds is left to that."""
+    return isinstance(op.parent_op(), FuncOp) and element_of(op.result) == f32
+
+
+def _summed(op: DotGeneralOp) -> tuple[int, int] | None:
+    """The one dimension of each factor that a splittable product without batches sums over; None for any other."""
+    lhs, rhs = ints(op.lhs_contract), ints(op.rhs_contract)
+    plain = not ints(op.lhs_batch) and len(lhs) == 1
+    return (lhs[0], rhs[0]) if plain and _is_splittable(op) else None
 
 
 def _cut(value: SSAValue, axis: int, count: int, build: Builder) -> SSAValue:
+    """The value with one dimension as `count` parts, and what is in each."""
     shape = shape_of(value)
     cut = [*shape[:axis], count, shape[axis] // count, *shape[axis + 1 :]]
     return build.insert(ReshapeOp(value, shape=cut)).result

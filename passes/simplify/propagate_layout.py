@@ -43,23 +43,7 @@ class ConvChannelsLast(Pattern):
         build = rewriter.builder(op)
         x = build.insert(TransposeOp(op.lhs, permutation=last)).result
         w = build.insert(TransposeOp(op.rhs, permutation=(*range(2, rank), 1, 0))).result
-        conv = build.insert(
-            ConvOp(
-                x,
-                w,
-                window_strides=ints(op.window_strides),
-                padding_low=ints(op.padding_low),
-                padding_high=ints(op.padding_high),
-                lhs_dilation=ints(op.lhs_dilation),
-                rhs_dilation=ints(op.rhs_dilation),
-                feature_group_count=integer(op.feature_group_count),
-                batch_group_count=integer(op.batch_group_count),
-                input_layout=f"N{spatial}C",
-                kernel_layout=f"{spatial}IO",
-                output_layout=f"N{spatial}C",
-                reverse_window=bool(op.reverse_window.value.data),
-            )
-        )
+        conv = build.insert(op.of(x, w, layouts=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")))
         back = TransposeOp(conv.result, permutation=inverse(last))
         back.attributes[MADE_HERE] = UnitAttr()
         rewriter.replace(op, back)
