@@ -11,11 +11,12 @@ from onnx import TensorProto
 
 from tstorch.diagnostics import DiagnosticError
 from tstorch.fit.checks import MEMORY, planned_memory
-from tstorch.fit.device import Device, known_devices
+from tstorch.fit.device import Device
 from tstorch.fit.judge import Fit, Status, judge
 from tstorch.fit.probe import device_text
 from tstorch.runtime.client import Worker
 from tstorch.session import load, make_recipe
+from tstorch.target import known_devices
 from tstorch.tools import fit as tool
 
 RECIPE = make_recipe("cpu", plugins=False)

@@ -30,7 +30,7 @@ LAW: dict[str, tuple[set[str], set[str]]] = {
         {"base", "dialects", "frontend", "passes", "artifact", "runtime", "trace", "report", "compiler"},
         {"xdsl", "numpy", "onnx"},
     ),
-    "fit": ({"base", "artifact", "runtime", "compiler"}, set()),
+    "fit": ({"base", "artifact", "runtime", "trace", "compiler"}, set()),
     "tools": (
         {
             *("base", "dialects", "frontend", "passes", "artifact", "runtime"),

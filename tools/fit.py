@@ -83,7 +83,8 @@ def _budget(device: Device) -> str:
 
 
 def _list() -> int:
-    from tstorch.fit.device import Device, known_devices
+    from tstorch.fit.device import Device
+    from tstorch.target import known_devices
 
     devices = [Device.load(name) for name in known_devices()]
     width = max(len(device.target.id) for device in devices)

@@ -13,7 +13,7 @@ from xdsl.ir import Attribute
 from tstorch.diagnostics import DiagnosticError
 
 DeviceClass = Literal["cpu", "integrated", "discrete"]
-DEVICES = Path(__file__).resolve().parent / "devices"
+_DEVICES = Path(__file__).resolve().parent / "devices"
 # What a device file says beside what is compiled for; `tstorch-fit` reads it.
 _BESIDE = {"about", "memory", "ceilings"}
 
@@ -55,17 +55,16 @@ class Target:
 
         Raises DiagnosticError naming the ids that exist, or what is wrong in the file.
         """
-        known = {path.stem: path for path in sorted(DEVICES.glob("*.toml"))}
-        path = known.get(id_or_path, Path(id_or_path))
+        path, data = read_device_file(id_or_path)
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-            return cls.from_json({key: value for key, value in data.items() if key not in _BESIDE})
-        except OSError as error:
-            raise DiagnosticError(
-                f"target '{id_or_path}' is neither a known id nor a file; known ids: {', '.join(known)}"
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, DiagnosticError) as error:
+            return cls.of_device_file(data)
+        except DiagnosticError as error:
             raise DiagnosticError(f"target file '{path}': {error}") from error
+
+    @classmethod
+    def of_device_file(cls, data: Mapping[str, Any]) -> Self:
+        """The target in a device file, which says more than what is compiled for. Raises DiagnosticError."""
+        return cls.from_json({key: value for key, value in data.items() if key not in _BESIDE})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -116,6 +115,25 @@ class Target:
         if not isinstance(data, dict):
             raise DiagnosticError(f"tst.target is {attribute}; expected a dictionary with id, class and limits")
         return cls.from_json(data)
+
+
+def known_devices() -> dict[str, Path]:
+    """The files of the devices that come with TSTorch, by id, in order."""
+    return {path.stem: path for path in sorted(_DEVICES.glob("*.toml"))}
+
+
+def read_device_file(id_or_path: str) -> tuple[Path, dict[str, Any]]:
+    """A device file's path and what it holds, by id or by path. Raises DiagnosticError."""
+    known = known_devices()
+    path = known.get(id_or_path, Path(id_or_path))
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DiagnosticError(
+            f"target '{id_or_path}' is neither a known id nor a file; known ids: {', '.join(known)}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DiagnosticError(f"target file '{path}': {error}") from error
 
 
 def plain(attribute: Attribute) -> Any:

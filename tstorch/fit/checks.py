@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tstorch.artifact.format import Artifact
 from tstorch.artifact.limits import violations
+from tstorch.artifact.slots import shelves
 from tstorch.diagnostics import Violation
 from tstorch.fit.device import Device
 from tstorch.target import Limits
+from tstorch.trace.bounds import Ceilings
 
 MEMORY = ("weights", "activations", "staging", "loading", "overhead")
 """What the bytes of a device's budget are for."""
-_ALIGNMENT = 256
 # What a shader declares, and the feature that it then needs.
-FEATURES = {"enable f16;": "shader-f16", "enable subgroups;": "subgroups"}
+FEATURES = {"enable f16;": "shader-f16", "enable subgroups;": "subgroup"}
 
 
 @dataclass
@@ -75,8 +76,6 @@ def check_features(artifact: Artifact, device: Device, required: Iterable[str]) 
     for name in sorted((used | set(required)) - has):
         change = f"choose a device with {name}, or do without it"
         found.forbids.append(Violation(f"feature {name}", "", "required", "not there", change))
-    stored = sorted({value["storage"] for value in (*artifact.program["inputs"], *artifact.program["outputs"])})
-    found.facts["storage"] = stored
     if "timestamp-query" not in has:
         found.facts["times"] = "single dispatches are untimed there: no timestamp-query"
     return found
@@ -84,17 +83,18 @@ def check_features(artifact: Artifact, device: Device, required: Iterable[str]) 
 
 def check_floor(artifact: Artifact, device: Device, within_ms: float | None) -> Findings:
     """The least time that the device could need: each dispatch at its ceilings. At best, never a promise."""
-    rates = device.rates
-    found = Findings(facts={"floor_ms": None})
+    rates, found = device.rates, Findings(facts={"floor_ms": None})
     if rates.copy_gb_s is None or rates.fma_gflop_s is None:
         if within_ms is not None:
             found.missing.append(f"ceilings of {device.target.id}: no source says how fast it is")
         return found
+    ceilings = Ceilings(rates.copy_gb_s * 1e3, rates.fma_gflop_s * 1e3)
     rows = [row for row in artifact.dispatches if row["entry"] != "init"]
-    floor = sum(max(row["bytes"] / rates.copy_gb_s, row["flops"] / rates.fma_gflop_s) for row in rows) / 1e6
+    floors = [ceilings.floor_us(row["bytes"], row["flops"]) for row in rows]
+    floor = sum(floors) / 1e3
     found.facts = {"floor_ms": floor, "source": rates.source}
     if within_ms is not None and floor > within_ms:
-        slowest = max(rows, key=lambda row: max(row["bytes"] / rates.copy_gb_s, row["flops"] / rates.fma_gflop_s))
+        slowest = rows[floors.index(max(floors))]
         node = slowest["shares"][0]["id"] if slowest["shares"] else slowest["kernel"]
         change = "a smaller input, or a network with less work"
         found.forbids.append(Violation("time floor in ms", node, round(floor, 3), within_ms, change))
@@ -107,16 +107,9 @@ def planned_memory(artifact: Artifact) -> dict[str, int]:
     for buffer in artifact.program["buffers"]:
         kind = "weights" if buffer["category"] == "weight" else "activations"
         by["loading" if buffer.get("lifetime") == "init" else kind] += buffer["bytes"]
-    staging = _slots(artifact.program["inputs"]) + _slots(artifact.program["outputs"])
+    most, ends = artifact.manifest["target"]["limits"]["max_buffer_size"], ("inputs", "outputs")
+    staging = sum(shelf.bytes for end in ends for shelf in shelves(artifact.program[end], most))
     return by | {"staging": staging, "requested": by["weights"] + by["activations"] + staging}
-
-
-def _slots(values: Iterable[Mapping[str, Any]]) -> int:
-    """Bytes of values that lie one behind the other, each at an offset that may be bound."""
-    end = 0
-    for value in values:
-        end = -(-end // _ALIGNMENT) * _ALIGNMENT + value["bytes"]
-    return max(end, 4)
 
 
 def _largest_weights(artifact: Artifact) -> str:

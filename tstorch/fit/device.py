@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tstorch.diagnostics import DiagnosticError
-from tstorch.target import DEVICES, Target
+from tstorch.target import Target, read_device_file
 
 CONFIDENCE = ("measured", "cited", "assumed")
 _TABLES = {
@@ -56,14 +54,11 @@ class Device:
     @classmethod
     def load(cls, id_or_path: str) -> Device:
         """A device by id (`--list-devices` has them) or by the path of a TOML file. Raises DiagnosticError."""
-        target = Target.load(id_or_path)
-        path = Path(id_or_path)
-        known = DEVICES / f"{id_or_path}.toml"
-        source = known if known.exists() else path
+        path, data = read_device_file(id_or_path)
         try:
-            return cls._from_toml(target, tomllib.loads(source.read_text(encoding="utf-8")))
+            return cls._from_toml(Target.of_device_file(data), data)
         except DiagnosticError as error:
-            raise DiagnosticError(f"device file '{source}': {error}") from error
+            raise DiagnosticError(f"device file '{path}': {error}") from error
 
     @classmethod
     def _from_toml(cls, target: Target, data: Mapping[str, Any]) -> Device:
@@ -86,11 +81,6 @@ class Device:
             ),
             Rates(_rate(rates, "copy_gb_s"), _rate(rates, "fma_gflop_s"), str(rates.get("source", ""))),
         )
-
-
-def known_devices() -> list[str]:
-    """The ids of the devices that come with TSTorch, in order."""
-    return sorted(path.stem for path in DEVICES.glob("*.toml"))
 
 
 def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:

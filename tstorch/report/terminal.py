@@ -17,10 +17,14 @@ HEADLINE_LINES = 12
 REPORT_LINES = 40
 
 
+def headline_lines(report: Record) -> list[Text]:
+    """The answer: at most `HEADLINE_LINES` lines."""
+    return list(_styled(headline.rows(report)))[:HEADLINE_LINES]
+
+
 def report_lines(report: Record, *, full: bool = False) -> list[Text]:
     """The lines of the report, without line breaks; at most `REPORT_LINES` of them unless `full`."""
-    lines = list(_styled(headline.rows(report)))[:HEADLINE_LINES]
-    lines.append(Text())
+    lines = [*headline_lines(report), Text()]
     lines += _styled(evidence.rows(report, full=full))
     return lines if full else lines[:REPORT_LINES]
 

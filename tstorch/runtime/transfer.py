@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tstorch.artifact.slots import shelves
 from tstorch.runtime.device import Buffer, Device
-
-_ALIGNMENT = 8
 
 
 @dataclass(frozen=True)
@@ -20,20 +19,11 @@ class Slot:
 
 def allocate_slots(device: Device, values: Sequence[Mapping[str, Any]], category: str) -> dict[str, Slot]:
     """A slot for each value, by name, in as few buffers as the limits allow; `category`: staging or readback."""
-    groups: list[list[tuple[str, int, int]]] = []
-    size, sizes = device.limits["max_buffer_size"] + 1, []
-    for value in values:
-        offset = -(-size // _ALIGNMENT) * _ALIGNMENT
-        if offset + value["bytes"] > device.limits["max_buffer_size"]:
-            groups.append([])
-            sizes.append(0)
-            offset = 0
-        groups[-1].append((value["name"], offset, value["bytes"]))
-        size = sizes[-1] = offset + value["bytes"]
+    sizes = {value["name"]: value["bytes"] for value in values}
     slots = {}
-    for i, (group, nbytes) in enumerate(zip(groups, sizes, strict=True)):
-        buffer = device.buffer(f"{category}{i}", max(nbytes, 4), category)
-        slots |= {name: Slot(buffer, offset, size) for name, offset, size in group}
+    for number, shelf in enumerate(shelves(values, device.limits["max_buffer_size"])):
+        buffer = device.buffer(f"{category}{number}", shelf.bytes, category)
+        slots |= {name: Slot(buffer, offset, sizes[name]) for name, offset in shelf.offsets.items()}
     return slots
 
 

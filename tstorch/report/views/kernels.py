@@ -31,7 +31,8 @@ def view(trace: Trace) -> View:
         ]
         for row in data
     ]
-    return View({"kernels": data, "order": serialised_by(trace)}, [*columns(HEADER, rows), "", *_order(trace)])
+    order = serialised_by(trace)
+    return View({"kernels": data, "order": order}, [*columns(HEADER, rows), "", *_order(order)])
 
 
 def _saves(kernel: Record) -> float | None:
@@ -45,10 +46,9 @@ def _sum(kernels: list[Record]) -> float | None:
     return None if not times or None in times else sum(times)
 
 
-def _order(trace: Trace) -> list[str]:
+def _order(rows: list[Record]) -> list[str]:
     """How many dispatches may overlap the one before, and what makes the others wait, by cause and buffer."""
     causes: dict[tuple[str, str], int] = {}
-    rows = serialised_by(trace)
     for row in rows:
         key = (row["cause"], row["buffer"] or "")
         causes[key] = causes.get(key, 0) + 1

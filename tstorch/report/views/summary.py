@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tstorch.report import headline
 from tstorch.report.build import PARTS, build_report
+from tstorch.report.headline import timing_text
+from tstorch.report.terminal import headline_lines
 from tstorch.report.units import ms_text, share_text, time_text
 from tstorch.report.views.base import View, bar, columns
 from tstorch.trace.schema import Record, Trace
@@ -20,7 +21,7 @@ def view(trace: Trace) -> View:
     spread = Spread.of(trace)
     warnings = list(unfit(trace))
     data = report | {"spread_ms": _spread(spread), "environment": trace.header.get("environment"), "unfit": warnings}
-    lines = [f"{label:<28}{text}" for label, text in headline.rows(report)]
+    lines = [line.plain for line in headline_lines(report)]
     lines += ["", *_waterfall(report), "", *_steady(report, spread), *_environment(trace)]
     return View(data, [*lines, *(f"unfit for comparison: {warning}" for warning in warnings)])
 
@@ -40,7 +41,7 @@ def unfit(trace: Trace) -> list[str]:
     if spread.times and spread.mad > NOISY * spread.median:
         found.append(f"runs spread by {spread.mad / spread.median:.0%} around their median")
     if timing["quality"] not in ("device", "quantised"):
-        found.append(f"{headline.timing_text(timing)}")
+        found.append(timing_text(timing))
     return found
 
 
