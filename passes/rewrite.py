@@ -18,7 +18,6 @@ from xdsl.transforms.dead_code_elimination import is_trivially_dead
 
 from tstorch.diagnostics import DiagnosticError
 from tstorch.locations import (
-    LocationAudit,
     fused_location,
     kernel_of,
     location_ids,
@@ -31,7 +30,6 @@ from tstorch.locations import (
 from tstorch.remarks import Metric, Remark, RemarkKind, RemarkSink
 
 __all__ = [
-    "LocationAudit",
     "Pattern",
     "Rewriter",
     "apply_patterns",

@@ -9,7 +9,7 @@ import pytest
 from source_files import ROOT, Source, sources
 
 # What stands under every layer. It knows xDSL, but no dialect of ours: `plugins` holds names, not what they load.
-BASE = {"diagnostics", "levels", "locations", "plugins", "remarks", "target"}
+BASE = {"diagnostics", "levels", "location_audit", "locations", "plugins", "remarks", "target"}
 # Where compiler and runtime meet.
 SESSION = {"tstorch", "backend", "saved", "session", "starting", "testing", "training"}
 FOLDERS = {"artifact", "dialects", "fit", "frontend", "passes", "report", "runtime", "tools", "trace"}

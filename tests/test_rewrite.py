@@ -8,7 +8,8 @@ from xdsl.dialects.builtin import FloatAttr, ModuleOp, f32
 from xdsl.ir import Operation, SSAValue
 
 from tstorch.diagnostics import DiagnosticError, PassError
-from tstorch.locations import LocationAudit, kernel_of, node_ids, node_roles, served_ids, with_role
+from tstorch.location_audit import LocationAudit
+from tstorch.locations import kernel_of, node_ids, node_roles, served_ids, with_role
 from tstorch.passes.rewrite import Pattern, Rewriter, apply_patterns, fused_location, node_location
 from tstorch.remarks import elided_nodes, get_remarks
 from tstorch.testing import parse

@@ -1,4 +1,4 @@
-"""Which ONNX nodes an op serves: locations that are made, read, fused and audited in one place.
+"""Which ONNX nodes an op serves: locations that are made, read and fused in one place.
 
 A node id stands as `loc("id")`; several as `loc(fused["a", "b"])`, producers first. A role other than forward stands
 inside: `loc("id"("backward"))`.
@@ -12,7 +12,6 @@ from xdsl.dialects.builtin import (
     ArrayAttr,
     FusedLoc,
     LocationAttr,
-    ModuleOp,
     NameLoc,
     NoneAttr,
     StringAttr,
@@ -21,7 +20,6 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Operation
 from xdsl.traits import IsTerminator
 
-from tstorch.diagnostics import PassError
 from tstorch.levels import KERNEL_OPS
 
 FORWARD = "forward"
@@ -119,35 +117,10 @@ def host_ops(root: Operation) -> Iterator[Operation]:
 
 def carried_ids(module: Operation) -> set[str]:
     """Ids of all nodes that some op of the host's code serves; a dispatch lists them op by op in `nodes`."""
-    return _survey(module)[0]
+    return survey(module)[0]
 
 
-class LocationAudit:
-    """Taken before a pass, checked after it: no node may get lost and no op may lose its name.
-
-    Text without locations has nothing to lose, so only a module whose ops are all named is held to naming new ones.
-    """
-
-    def __init__(self, module: ModuleOp) -> None:
-        self._ids, self._unnamed = _survey(module)
-
-    def check(self, module: ModuleOp, pass_name: str) -> "LocationAudit":
-        """The audit for the next pass. Raises PassError naming the pass and what it lost."""
-        from tstorch.remarks import elided_nodes
-
-        after = LocationAudit(module)
-        lost = self._ids - after._ids
-        if lost and (lost := lost - set(elided_nodes(module))):
-            raise PassError(
-                f"pass {pass_name} lost the nodes {sorted(lost)}: neither on an op nor recorded as elided; "
-                "rewrite through passes/rewrite.py, or call elide with the reason"
-            )
-        if self._unnamed is None and (op := after._unnamed) is not None:
-            raise PassError(f"pass {pass_name} left '{op.name}' without a location; rewrite through passes/rewrite.py")
-        return after
-
-
-def _survey(module: Operation) -> tuple[set[str], Operation | None]:
+def survey(module: Operation) -> tuple[set[str], Operation | None]:
     """What `carried_ids` gives, and the first computing op without a node: data, frames and steps belong to none."""
     ids: set[str] = set()
     unnamed: Operation | None = None

@@ -16,7 +16,7 @@ from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, Verify
 
 from tstorch.diagnostics import DiagnosticError, LevelError, UsageError
 from tstorch.levels import Level, add_to_pipeline, get_level, set_level
-from tstorch.locations import LocationAudit
+from tstorch.location_audit import LocationAudit
 from tstorch.operators import name_operator
 from tstorch.plugins import Extensions
 from tstorch.registry import CompilerContext, make_context, pass_class

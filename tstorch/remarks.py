@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FloatAttr, IntegerA
 from xdsl.ir import Attribute
 
 from tstorch.diagnostics import DiagnosticError
+from tstorch.locations import carried_ids
 
 Metric = int | float | str
 
@@ -152,8 +153,6 @@ def elided_nodes(module: ModuleOp) -> dict[str, str]:
 
 def add_elided(module: ModuleOp, reasons: Mapping[str, str]) -> None:
     """Records nodes that vanished, except those that some op still serves."""
-    from tstorch.locations import carried_ids
-
     gone = reasons.keys() - carried_ids(module) if reasons else set()
     if gone:
         merged = {node: reasons[node] for node in gone} | elided_nodes(module)
