@@ -1,6 +1,7 @@
 """Tests of tstorch-fit: each check by the rule that breaks it, plans against what a run requests, device files."""
 
 import json
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -9,10 +10,12 @@ from models import Builder
 from networks import network
 from onnx import TensorProto
 
+from tstorch.compiled import compile_model
 from tstorch.diagnostics import DiagnosticError
 from tstorch.fit.checks import MEMORY, planned_memory
+from tstorch.fit.classes import CLASSES, judge_classes
 from tstorch.fit.device import Device
-from tstorch.fit.judge import Fit, Status, judge
+from tstorch.fit.judge import Fit, Status, judge, judge_artifact
 from tstorch.fit.probe import device_text
 from tstorch.runtime.client import Worker
 from tstorch.session import load, make_recipe
@@ -114,6 +117,48 @@ def test_limits_beyond_webgpus_own_have_to_be_asked_for(device, tmp_path):
     assert fit.status is Status.RUNS_IF
     assert any("maxStorageBufferBindingSize >= 160,000,000" in condition for condition in fit.conditions)
     assert judge(str(tmp_path / "big"), device(AMPLE), RECIPE).status is Status.WONT_RUN
+
+
+def test_workgroup_memory_is_a_rule_of_its_own_before_and_after_compiling(paths, device):
+    """Schedules of class discrete share tiles; what a kernel shares stands in the artifact."""
+    artifact = compile_model(paths["residual"], make_recipe("discrete", plugins=False)).artifact
+    used = max(kernel.map["workgroup_bytes"] for kernel in artifact.kernels.values())
+    assert used > 1000
+    assert {kernel.wgsl.count("var<workgroup>") > 0 for kernel in artifact.kernels.values()} == {True, False}
+    for kernel in artifact.kernels.values():
+        assert (kernel.map["workgroup_bytes"] > 0) == ("var<workgroup>" in kernel.wgsl)
+    own = device(f"[limits]\nmax_compute_workgroup_storage_size = 1000\n{AMPLE}")
+    fit = judge_artifact(artifact, own)
+    assert (fit.status, rules(fit)) == (Status.WONT_RUN, {"max_compute_workgroup_storage_size"})
+    assert max(violation.value for violation in fit.forbids) == used
+    assert judge(paths["residual"], own, RECIPE).status is Status.RUNS, "compiled for it, class cpu shares nothing"
+
+
+def test_the_classes_are_judged_on_what_ran_and_compiled_again_where_that_would_not_fit(paths, tmp_path):
+    compiled = compile_model(paths["cnn"], RECIPE)
+    found = list(judge_classes(compiled.artifact, compiled))
+    assert [fit["class"] for fit in found] == list(CLASSES) == ["phone", "integrated", "discrete"]
+    assert [fit["device"] for fit in found] == list(CLASSES.values())
+    assert {fit["status"] for fit in found} == {"RUNS"}
+    for row in compiled.artifact.program["entries"]["run"]:
+        if row["op"] == "dispatch":
+            row["grid"] = [70_000, 1, 1]
+    again = list(judge_classes(compiled.artifact, compiled))
+    assert {fit["status"] for fit in again} == {"RUNS"}, "compiled for the device itself it fits"
+    saved = list(judge_classes(compiled.artifact, replace(compiled, model=None)))
+    assert {fit["status"] for fit in saved} == {"WONT-RUN"}, "without its model it stays what it is"
+    assert {reason["rule"] for fit in saved for reason in fit["reasons"]} == {"max_compute_workgroups_per_dimension"}
+
+
+def test_what_only_a_run_tells_is_unknown(device, tmp_path):
+    build = Builder(0)
+    found = build.node("NonZero", "x", name="places")
+    result = build.node("Cast", found, name="cast", to=TensorProto.FLOAT)
+    model = build.model({"x": (TensorProto.FLOAT, [4, 4])}, {result: (TensorProto.FLOAT, [2, None])})
+    onnx.save(model, tmp_path / "open.onnx")
+    fit = judge(str(tmp_path / "open.onnx"), device(AMPLE), RECIPE)
+    assert fit.status is Status.UNKNOWN
+    assert "'cast'" in fit.missing[0]
 
 
 def test_without_a_budget_nothing_is_promised(paths):

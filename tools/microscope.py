@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from tstorch.check import check_outputs
 from tstorch.diagnostics import DiagnosticError, ExitCode, write_text_atomically
+from tstorch.fit.classes import judge_classes
 from tstorch.inputs import law_text, load_arrays, save_arrays
 from tstorch.levels import Level
 from tstorch.report.chrome_trace import write_chrome_trace
@@ -77,6 +78,7 @@ def examine(request: Request, *, out: TextIO, err: TextIO) -> ExitCode:
         if request.check:
             progress("check", 0, 0)
             trace.measured["check"] = check_outputs(model.compiled, inputs, outputs)
+        trace.measured["classes"] = list(judge_classes(model.whole, model.compiled))
         report = trace.report()
         _write_files(request, model, trace, report, outputs)
     print_report(report, Console(file=out, highlight=False, markup=False), full=request.full)
@@ -99,6 +101,7 @@ def _train(request: Request, asked: Training, given: Arrays | None, notes: Conso
         losses = _steps(trainer, batches, asked.steps, notes)
         parameters = trainer.parameters()
         trace = trainer.profile(batches[0], iterations=request.iterations, warmup=request.warmup)
+        trace.measured["classes"] = list(judge_classes(trainer.whole, trainer.compiled))
         report = trace.report()
         report["training"] = {"loss": asked.loss, "optimizer": asked.optimizer, "lr": asked.lr, "losses": losses}
         _write_files(request, trainer, trace, report, parameters)

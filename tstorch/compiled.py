@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from xdsl.dialects.builtin import ModuleOp
 
@@ -30,6 +30,7 @@ from tstorch.target import Target, set_target
 if TYPE_CHECKING:
     from tstorch.frontend.model_file import ModelProto
 
+AnyModel: TypeAlias = "str | Path | bytes | ModelProto"
 Sources = dict[str, dict[str, Any]]
 """Digest of a weight to {path, offset, bytes}: where the runtime finds it."""
 
@@ -78,7 +79,7 @@ class Compiled:
     artifact: Artifact
     sources: Sources
     stages: Stages
-    model: str | Path | bytes | ModelProto | None = None
+    model: AnyModel | None = None
     recipe: Recipe = field(default_factory=Recipe)
     store: WeightStore = field(default_factory=WeightStore)
     module: ModuleOp = field(default_factory=lambda: ModuleOp([]))
@@ -91,7 +92,7 @@ class Compiled:
 
 
 def compile_model(
-    model: str | Path | bytes | ModelProto,
+    model: AnyModel,
     recipe: Recipe,
     settle: Callable[[Recipe], Recipe] | None = None,
     *,
@@ -106,9 +107,7 @@ def compile_model(
         return _compile_model(model, recipe, settle, cut)
 
 
-def _compile_model(
-    model: str | Path | bytes | ModelProto, recipe: Recipe, settle: Callable[[Recipe], Recipe] | None, cut: bool
-) -> Compiled:
+def _compile_model(model: AnyModel, recipe: Recipe, settle: Callable[[Recipe], Recipe] | None, cut: bool) -> Compiled:
     stages, store, context = Stages(), WeightStore(), recipe.context()
     with stages.measure("import"):
         module = imported(model, recipe, store)
@@ -176,7 +175,7 @@ def prepare(recipe: Recipe, context: CompilerContext) -> None:
     parse_passes(",".join(specs), context.extensions)
 
 
-def imported(model: str | Path | bytes | ModelProto, recipe: Recipe, store: WeightStore | None = None) -> ModuleOp:
+def imported(model: AnyModel, recipe: Recipe, store: WeightStore | None = None) -> ModuleOp:
     """The model at level onnx, for the recipe's target."""
     module = import_model(model, dims=recipe.dims, store=store, keep=recipe.keep, shapes=recipe.shapes)
     set_target(module, recipe.target)

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
 from tstorch.artifact.format import Artifact
-from tstorch.compiled import Compiled, Recipe, compile_model, imported, lower
+from tstorch.compiled import AnyModel, Compiled, Recipe, compile_model, imported, lower
 from tstorch.diagnostics import DiagnosticError
 from tstorch.inputs import draw_inputs, law_text
 from tstorch.instruments import module_text
@@ -29,13 +29,9 @@ from tstorch.trace.file import write_trace
 from tstorch.trace.record import cold_stages, record_trace
 from tstorch.trace.schema import Trace
 
-if TYPE_CHECKING:
-    from tstorch.frontend.model_file import ModelProto
-
 Arrays = dict[str, np.ndarray]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
-AnyModel: TypeAlias = "str | Path | bytes | ModelProto"
 
 
 class Measured(Trace):
@@ -77,6 +73,11 @@ class Model:
     def artifact(self) -> Artifact:
         """What the compiler made ahead of any run."""
         return self.compiled.artifact
+
+    @property
+    def whole(self) -> Artifact:
+        """What the compiler made so far: ahead of any run, and for the shapes that runs told."""
+        return self._special.whole()
 
     @property
     def specialised(self) -> Sequence[Special]:
@@ -136,7 +137,7 @@ class Model:
         profile = self._worker.profile(given, entry=self.ENTRY, progress=self._progress, **counts)
         self._note_first_run(profile["first_run_ms"])
         trace = record_trace(
-            self._special.whole(),
+            self.whole,
             adapter=self.adapter,
             inputs=[self._input_facts(value, drawn=inputs is None) for value in self.inputs],
             stages=self._cold_stages(),

@@ -118,7 +118,7 @@ class ModuleOp(IRDLOperation):
         """The first limit of the target that the module goes beyond; None where it fits."""
         sizes = self.function.workgroup_size
         needs = [
-            ("max_compute_workgroup_storage_size", 16384, self._workgroup_bytes(), "bytes of workgroup memory"),
+            ("max_compute_workgroup_storage_size", 16384, self.workgroup_bytes, "bytes of workgroup memory"),
             ("max_compute_invocations_per_workgroup", 256, prod(sizes), "invocations in a workgroup"),
             ("max_compute_workgroup_size_x", 256, sizes[0], "invocations of a workgroup along x"),
             ("max_compute_workgroup_size_y", 256, sizes[1], "invocations of a workgroup along y"),
@@ -129,7 +129,9 @@ class ModuleOp(IRDLOperation):
         found = (Excess(rule, value, self.limit(rule, default), what) for rule, default, value, what in needs)
         return next((each for each in found if each.value > each.limit), None)
 
-    def _workgroup_bytes(self) -> int:
+    @property
+    def workgroup_bytes(self) -> int:
+        """What the invocations of a workgroup share."""
         return sum(op.bytes for op in self.body.block.ops if isinstance(op, WorkgroupOp))
 
     def print(self, printer: Printer) -> None:

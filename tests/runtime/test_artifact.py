@@ -112,6 +112,7 @@ def test_broken_rules_are_named_and_nothing_is_written(add_builder, tmp_path, br
         ("max_storage_buffer_binding_size", 256, "dispatch 0 binds 400 bytes at once; the target allows 256"),
         ("max_storage_buffers_per_shader_stage", 2, "dispatch 0 binds 3 buffers; the target allows 2"),
         ("max_compute_workgroup_storage_size", 64, "kernel 'add' uses 65 bytes of workgroup memory"),
+        ("max_compute_workgroup_size_x", 4, "kernel 'add' runs 64 invocations along x; the target allows 4"),
     ],
 )
 def test_what_exceeds_the_target_is_refused_by_the_nodes_name(add_builder, tmp_path, limit, value, message):

@@ -53,6 +53,9 @@ _CHANGES = {
     "max_storage_buffers_per_shader_stage": "compile for this target, so that fusion stops earlier",
     "max_compute_workgroup_storage_size": "compile for this target, so that tiles are smaller",
     "max_compute_invocations_per_workgroup": "compile for this target, so that workgroups are smaller",
+    "max_compute_workgroup_size_x": "compile for this target, so that workgroups are smaller",
+    "max_compute_workgroup_size_y": "compile for this target, so that workgroups are smaller",
+    "max_compute_workgroup_size_z": "compile for this target, so that workgroups are smaller",
     "max_buffer_size": _SMALLER,
 }
 
@@ -69,7 +72,10 @@ def _needs(artifact: Artifact, command: Command) -> Iterator[tuple[str, int, str
     yield "max_storage_buffers_per_shader_stage", count, f"{what} binds {count} buffers"
     used = facts.get("workgroup_bytes", 0)
     yield "max_compute_workgroup_storage_size", used, f"{kernel} uses {used} bytes of workgroup memory"
-    together = prod(facts.get("workgroup") or (1,))
+    sizes = facts.get("workgroup") or (1,)
+    for axis, size in zip("xyz", sizes, strict=False):
+        yield f"max_compute_workgroup_size_{axis}", size, f"{kernel} runs {size} invocations along {axis}"
+    together = prod(sizes)
     yield "max_compute_invocations_per_workgroup", together, f"{kernel} runs {together} invocations in a workgroup"
 
 

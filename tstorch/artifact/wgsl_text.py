@@ -51,6 +51,7 @@ def kernel_map(module: ModuleOp, text: KernelText) -> dict[str, Any]:
         "schema": "tstorch-kernel/1",
         "entry": module.function.sym_name.data,
         "workgroup": list(module.function.workgroup_size),
+        "workgroup_bytes": module.workgroup_bytes,
         "kind": module.kind.data if module.kind else "",
         "bindings": [binding.access.data.value for binding in module.bindings],
         "ops": [op.data for op in module.ops] if module.ops else [],

@@ -29,6 +29,15 @@ class Memory:
     overhead: int = 0
     source: str = ""
 
+    @property
+    def sure(self) -> int | None:
+        """What is granted without a doubt, as far as it is known."""
+        return self.hard if self.pessimistic is None else self.pessimistic
+
+    def to_json(self) -> dict[str, Any]:
+        """The budget as data: bytes, and who says so."""
+        return {"hard": self.hard, "sure": self.sure, "source": self.source}
+
 
 @dataclass(frozen=True)
 class Rates:

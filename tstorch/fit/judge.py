@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from tstorch.artifact.format import Artifact
-from tstorch.compiled import Recipe, compile_model
+from tstorch.compiled import AnyModel, Recipe, compile_model
 from tstorch.diagnostics import LimitError, Violation
 from tstorch.fit.checks import Findings, check_budget, check_features, check_floor, check_limits
 from tstorch.fit.device import Device
@@ -47,6 +46,7 @@ class Fit:
             "conditions": self.conditions,
             "missing": self.missing,
             "memory": self.memory,
+            "budget": self.device.memory.to_json(),
             "floor_ms": self.floor_ms,
             "dispatches": self.dispatches,
             "notes": self.notes,
@@ -56,7 +56,7 @@ class Fit:
 
 
 def judge(
-    model: str | Path, device: Device, recipe: Recipe, *, require: tuple[str, ...] = (), within_ms: float | None = None
+    model: AnyModel, device: Device, recipe: Recipe, *, require: tuple[str, ...] = (), within_ms: float | None = None
 ) -> Fit:
     """Compiles the model for the device and checks it. Raises DiagnosticError for what no device could run.
 
@@ -78,7 +78,7 @@ def judge_artifact(
     checks = (limits, budget, features, floor)
     forbids = [violation for check in checks for violation in check.forbids]
     conditions = [condition for check in checks for condition in check.conditions]
-    missing = [datum for check in checks for datum in check.missing]
+    missing = [*_untold(artifact), *(datum for check in checks for datum in check.missing)]
     return Fit(
         device,
         _status(forbids, conditions, missing),
@@ -99,6 +99,14 @@ def _status(forbids: list[Violation], conditions: list[str], missing: list[str])
     if missing:
         return Status.UNKNOWN
     return Status.RUNS_IF if conditions else Status.RUNS
+
+
+def _untold(artifact: Artifact) -> list[str]:
+    """What no check could see: nodes whose shapes a run tells, of which there is no kernel yet."""
+    waiting = [node["id"] for node in artifact.nodes if node["where"] == "run" and not node["dispatches"]]
+    if not waiting:
+        return []
+    return [f"the shapes of {len(waiting)} nodes from '{waiting[0]}' on: a run tells them, so ask tstorch-run"]
 
 
 def _notes(features: Findings) -> list[str]:

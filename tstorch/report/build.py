@@ -31,6 +31,7 @@ def build_report(trace: Trace) -> Record:
         "target": header["target"],
         "adapter": header["adapter"],
         "verdict": verdict(trace),
+        "classes": measured.get("classes", []),
         "check": measured.get("check"),
         "latency_ms": measured["latency_ms"],
         "cold_ms": {stage["name"]: stage["ms"] for stage in trace.stages} | {"total": _cold_total(trace)},

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tstorch.diagnostics import Violation
 from tstorch.report.names import few, node_names
-from tstorch.report.units import bytes_text, in_ms, share_text
+from tstorch.report.units import bytes_text, in_ms, ms_text, share_text
 from tstorch.trace.schema import Record
 
 # Label and text of one line.
 Row = tuple[str, str]
 
-CONTRIBUTORS = 4
-FUSIONS = 2
+CONTRIBUTORS = 3
+FUSIONS = 1
 
 
 def rows(report: Record) -> Iterator[Row]:
@@ -81,10 +82,24 @@ def _occurrences(count: int) -> str:
 
 
 def _conclusion(report: Record) -> list[str]:
-    """The verdict for this machine: whether the answer is right, whether it fits, what the times are worth."""
-    status = report["verdict"]["status"]
-    first = f"{status} on {report['adapter']['name']}; {_right(report)}"
-    return [first, f"{_fits(report)}; {timing_text(report['timing'])}"]
+    """What holds here: whether the answer is right and fits, what the times are worth; then what holds elsewhere."""
+    here = f"{report['verdict']['status']} on {report['adapter']['name']}"
+    first = "; ".join([here, _right(report), _fits(report), timing_text(report["timing"])])
+    return [first, *(_elsewhere(fit) for fit in report["classes"])]
+
+
+def _elsewhere(fit: Record) -> str:
+    """One line on a class of devices: the verdict by the checks of `tstorch-fit`, and what it rests on."""
+    why = [str(Violation(**reason)) for reason in fit["reasons"]] or fit["missing"] or fit["conditions"]
+    more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
+    return f"{fit['class']:<10} {fit['status']} on {fit['name']}: {why[0] + more if why else _room(fit)}"
+
+
+def _room(fit: Record) -> str:
+    """What a device that runs the model has to spare."""
+    memory = f"{bytes_text(fit['memory']['total'])} of {bytes_text(fit['budget']['sure'])} for sure"
+    floor = "" if fit["floor_ms"] is None else f", at best {ms_text(fit['floor_ms'])}"
+    return f"{memory}{floor} ({fit['confidence']})"
 
 
 def _right(report: Record) -> str:
