@@ -14,6 +14,7 @@ LEGALISING = [
     "cut-segments",
     "convert-onnx-to-prim",
     "split-oversized-bindings",
+    "round-quotients",
     "legalize-types",
     "drop-empty-tensors",
     "split-sort",

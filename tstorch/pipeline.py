@@ -74,6 +74,7 @@ PHASES: tuple[Phase, ...] = (
             *SIMPLIFY,
             Step("split-reduction", optional=True),
             Step("apply-rules{only=outline}", optional=True),
+            Step("round-quotients"),
             Step("legalize-types"),
             Step("drop-empty-tensors"),
             Step("outline-init", optional=True),

@@ -55,6 +55,7 @@ PASSES: Mapping[str, str] = {
     "outline-init": "tstorch.passes.fusion.outline_init:OutlineInitPass",
     "plan-buffers": "tstorch.passes.buffers.plan_buffers:PlanBuffersPass",
     "propagate-layout": "tstorch.passes.simplify.propagate_layout:PropagateLayoutPass",
+    "round-quotients": "tstorch.passes.convert.round_quotients:RoundQuotientsPass",
     "select-schedule": "tstorch.passes.schedule.select_schedule:SelectSchedulePass",
     "tie-results": "tstorch.passes.buffers.tie_results:TieResultsPass",
     "vectorize-loop": "tstorch.passes.loop.vectorize_loop:VectorizeLoopPass",

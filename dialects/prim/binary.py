@@ -15,6 +15,7 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, result_def
 
 from tstorch.dialects.prim.base import NON_DIFFERENTIABLE, Array, Cotangents, ElementwiseOp, Gradients
+from tstorch.dialects.prim.exact import exact_quotient, exact_remainder
 from tstorch.dialects.prim.formula import Formula, formulas
 from tstorch.dialects.prim.kinds import ReduceKind, identity
 from tstorch.dialects.prim.sample import Sample, floats
@@ -151,11 +152,8 @@ class MulOp(CommutativeOp, SmoothBinaryOp):
         return x * y
 
 
-@irdl_op_definition
-class DivOp(SmoothBinaryOp):
-    """x / y; of integers the quotient towards zero, and x itself where y is 0 (as in WGSL)."""
-
-    name = "prim.div"
+class QuotientOp(SmoothBinaryOp):
+    """x / y."""
 
     def compute(self, x: Array, y: Array) -> Array:
         if x.dtype.kind == "f":
@@ -170,6 +168,13 @@ class DivOp(SmoothBinaryOp):
     def neutral_right(self) -> float:
         return 1
 
+
+@irdl_op_definition
+class DivOp(QuotientOp):
+    """x / y; of integers the quotient towards zero, and x itself where y is 0 (as in WGSL)."""
+
+    name = "prim.div"
+
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
         return x / y if x.is_float else x / y.compare("eq", 0).select(1, y)
 
@@ -178,6 +183,23 @@ class DivOp(SmoothBinaryOp):
         yield Sample([(2, 3)] * 2, ranges=[(-2, 2), (0.5, 2)])
         yield from list(super().samples())[3:]
         yield Sample(arrays=[np.array([7, -7, 7, -7, 5, 0]), np.array([2, 2, -2, -2, 0, 0])])
+
+
+@irdl_op_definition
+class ExactDivOp(QuotientOp):
+    """x / y of floats, rounded once on every device: for what is then rounded to a whole number, or compared."""
+
+    name = "prim.exact_div"
+    DOMAIN: ClassVar = FLOATS
+
+    def scalar(self, x: Scalar, y: Scalar) -> Scalar:
+        return exact_quotient(x, y)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample([(2, 3)] * 2, ranges=[(-2, 2), (0.5, 2)])
+        yield Sample(arrays=[LEFT, RIGHT], smooth=False)
+        yield Sample(arrays=[floats([1, 7, 3e38, 1e-38, 1.0]), floats([3, 0.1, 1.5e-3, 1e38, 2**127])], smooth=False)
 
 
 @irdl_op_definition
@@ -198,13 +220,7 @@ class RemOp(SmoothBinaryOp):
         if not x.is_float:
             divisor = y.compare("eq", 0).select(1, y)
             return x.apply(arith.RemUIOp if x.is_unsigned else arith.RemSIOp, divisor)
-        rest, divisor = x.abs(), y.abs()
-        bits = divisor.bitcast(i32)
-        for power in range(252, 0, -21):  # first by multiples of the divisor, none of which overflows: 2**power of it
-            fits = bits.compare("ge", 1 << 23) & bits.compare("lt", 255 - power << 23)
-            rest = fits.select(_remainder(rest, (bits + (power << 23)).bitcast(x.type)), rest)
-        rest = _remainder(rest, divisor)
-        return x.compare("lt", 0).select(-rest, rest)
+        return exact_remainder(x, y)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -213,29 +229,6 @@ class RemOp(SmoothBinaryOp):
         yield Sample(arrays=[np.array([7, -7, 7, -7, 5, 0]), np.array([2, 2, -2, -2, 0, 0])])
         yield Sample(arrays=[floats([6, 9, -0.3, 49]), floats([3, 0.1, 0.1, 7])], smooth=False)
         yield Sample(arrays=[floats([1e38, -3e30, 1e9, 5e-20]), floats([2.5, 0.7, 1e-7, 3e-36])], smooth=False)
-
-
-def _remainder(a: Scalar, b: Scalar) -> Scalar:
-    """What is left of a below b, both at least 0; exact for quotients below 2**22."""
-    times = (a / b).floor()
-    high, low = exact_product(times, b)  # not fma: some devices round it twice
-    rest = times.compare("eq", 0).select(a, (a - high) - low)
-    rest = rest.compare("lt", 0).select(rest + b, rest)  # a quotient may be rounded across an integer, either way
-    return rest.compare("ge", b).select(rest - b, rest)
-
-
-def exact_product(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
-    """x * y in f32 as a rounded product and what rounding took off (Dekker 1971): exact unless it overflows."""
-
-    def halves(value: Scalar) -> tuple[Scalar, Scalar]:
-        # the upper 12 bits of the significand, by their place in the word
-        high = (value.bitcast(i32) & -4096).bitcast(value.type)
-        return high, value - high
-
-    (a, b), (c, d) = halves(x), halves(y)
-    product = x * y
-    error = ((a * c - product) + a * d + b * c) + b * d
-    return product, error
 
 
 @irdl_op_definition

@@ -7,6 +7,7 @@ from tstorch.dialects.prim.binary import (
     Atan2Op,
     BinaryOp,
     DivOp,
+    ExactDivOp,
     MaximumOp,
     MinimumOp,
     MulOp,
@@ -62,8 +63,8 @@ UNARY_OPS = (
     NotOp, IsNanOp, IsInfOp,
 )  # fmt: skip
 BINARY_OPS = (
-    AddOp, SubOp, MulOp, DivOp, RemOp, PowOp, MaximumOp, MinimumOp, AndOp, OrOp, XorOp, ShiftLeftOp, ShiftRightOp,
-    Atan2Op,
+    AddOp, SubOp, MulOp, DivOp, ExactDivOp, RemOp, PowOp, MaximumOp, MinimumOp, AndOp, OrOp, XorOp, ShiftLeftOp,
+    ShiftRightOp, Atan2Op,
 )  # fmt: skip
 ELEMENTWISE_OPS = (*UNARY_OPS, *BINARY_OPS, CompareOp, SelectOp, ConvertOp, BitcastOp, DecodeOp, EncodeOp)
 
@@ -71,8 +72,8 @@ __all__ = [
     "BINARY_OPS", "ELEMENTWISE_OPS", "UNARY_OPS",
     "AbsOp", "AcosOp", "AcoshOp", "AddOp", "AndOp", "AsinOp", "AsinhOp", "Atan2Op", "AtanOp", "AtanhOp", "BinaryOp",
     "BitcastOp", "CeilOp", "CompareOp", "ConvertOp", "CosOp", "CoshOp", "DecodeOp", "Direction", "DirectionAttr",
-    "DivOp", "ElementwiseOp", "EncodeOp", "ErfOp", "ExpOp", "Expm1Op", "FloorOp", "IsInfOp", "IsNanOp", "Log1pOp",
-    "LogOp", "LogisticOp", "MaximumOp", "MinimumOp", "MulOp", "NegOp", "NotOp", "OrOp", "PowOp", "RemOp", "RoundOp",
+    "DivOp", "ElementwiseOp", "EncodeOp", "ErfOp", "ExactDivOp", "ExpOp", "Expm1Op", "FloorOp", "IsInfOp", "IsNanOp",
+    "Log1pOp", "LogOp", "LogisticOp", "MaximumOp", "MinimumOp", "MulOp", "NegOp", "NotOp", "OrOp", "PowOp", "RemOp", "RoundOp",
     "Rounding", "RoundingAttr", "RsqrtOp", "SelectOp", "ShiftLeftOp", "ShiftRightOp", "SignOp", "SinOp", "SinhOp",
     "SqrtOp", "SubOp", "TanOp", "TanhOp", "TruncOp", "UnaryOp", "XorOp",
 ]  # fmt: skip

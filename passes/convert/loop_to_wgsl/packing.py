@@ -10,6 +10,9 @@ from tstorch.dialects.loop import Packing, ui32, vector_of
 from tstorch.dialects.wgsl import Builtin, Operator
 from tstorch.passes.convert.loop_to_wgsl.emit import Emitter
 
+LEAST_HALF = 2.0**-24
+LEAST_NORMAL_HALF = 2.0**-14
+
 
 def unpack(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
     """The four elements of one word, or of two words."""
@@ -53,18 +56,15 @@ def pack(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
 
 
 def round_half(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    """There and back: quantizeToF16 would flush the smallest halves to zero."""
+    """Below the least normal half, which WGSL's own rounding flushes to zero, to whole multiples of the least half.
+
+    Not by packing and unpacking: some drivers take that for the number itself, and go on with all its digits.
+    """
     (value,) = args
-    if not isinstance(value.type, VectorType):
-        return emit.component(_through_half(emit, value, emit.number(0, f32)), 0)
-    pairs = [[emit.component(value, lane) for lane in (first, first + 1)] for first in (0, 2)]
-    return emit.convert(value.type, *(_through_half(emit, *pair) for pair in pairs))
-
-
-def _through_half(emit: Emitter, first: SSAValue, second: SSAValue) -> SSAValue:
-    pair = VectorType(f32, [2])
-    word = emit.call(Builtin.PACK2X16FLOAT, emit.convert(pair, first, second), type=ui32)
-    return emit.call(Builtin.UNPACK2X16FLOAT, word, type=pair)
+    units = emit.binary(Operator.MUL, value, emit.number(1 / LEAST_HALF, value.type))
+    small = emit.binary(Operator.MUL, emit.call(Builtin.ROUND, units), emit.number(LEAST_HALF, value.type))
+    below = emit.binary(Operator.LT, emit.call(Builtin.ABS, value), emit.number(LEAST_NORMAL_HALF, value.type))
+    return emit.select(below, small, emit.call(Builtin.QUANTIZE_TO_F16, value))
 
 
 def _bfloat_bits(emit: Emitter, value: SSAValue) -> SSAValue:
