@@ -73,7 +73,7 @@ __all__ = [
     "AbsOp", "AcosOp", "AcoshOp", "AddOp", "AndOp", "AsinOp", "AsinhOp", "Atan2Op", "AtanOp", "AtanhOp", "BinaryOp",
     "BitcastOp", "CeilOp", "CompareOp", "ConvertOp", "CosOp", "CoshOp", "DecodeOp", "Direction", "DirectionAttr",
     "DivOp", "ElementwiseOp", "EncodeOp", "ErfOp", "ExactDivOp", "ExpOp", "Expm1Op", "FloorOp", "IsInfOp", "IsNanOp",
-    "Log1pOp", "LogOp", "LogisticOp", "MaximumOp", "MinimumOp", "MulOp", "NegOp", "NotOp", "OrOp", "PowOp", "RemOp", "RoundOp",
-    "Rounding", "RoundingAttr", "RsqrtOp", "SelectOp", "ShiftLeftOp", "ShiftRightOp", "SignOp", "SinOp", "SinhOp",
-    "SqrtOp", "SubOp", "TanOp", "TanhOp", "TruncOp", "UnaryOp", "XorOp",
+    "Log1pOp", "LogOp", "LogisticOp", "MaximumOp", "MinimumOp", "MulOp", "NegOp", "NotOp", "OrOp", "PowOp", "RemOp",
+    "RoundOp", "Rounding", "RoundingAttr", "RsqrtOp", "SelectOp", "ShiftLeftOp", "ShiftRightOp", "SignOp", "SinOp",
+    "SinhOp", "SqrtOp", "SubOp", "TanOp", "TanhOp", "TruncOp", "UnaryOp", "XorOp",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""Quotients and remainders of f32 that are exact on every device: whole numbers correct what its division guessed.
+"""Quotients and remainders of f32 that are exact on every device, by whole numbers.
 
 WGSL lets a quotient be off by 2.5 units in the last place, lets `fma` round twice, and compilers contract and regroup
-sums: no float can tell how far off a quotient is. Wrapping 32-bit integers can, since what a good guess leaves is small.
+sums: no float can tell how far off a quotient is. Wrapping 32-bit integers can, for a good guess leaves little.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ FRACTION = 23
 _ONE = 127 << FRACTION
 _LEADING = 1 << FRACTION
 _SIGN = -(1 << 31)
+_INFINITY = 0x7F800000
 _NAN = 0x7FC00000
 _ROUNDER = 1.5 * 2**FRACTION
 """A float that, added to a small one, leaves its nearest whole number in the lowest bits."""
@@ -25,7 +26,7 @@ _STEP = 22
 
 
 def exact_quotient(x: Scalar, y: Scalar) -> Scalar:
-    """x / y, rounded once. Where an operand or the result is no normal number it is as the device has it."""
+    """x / y, rounded once. Where an operand or the result is below the normal numbers it is as the device has it."""
     a, b = x.bitcast(i32), y.bitcast(i32)
     m, n = _significand(a), _significand(b)
     divisor = _scaled_to_one(b)
@@ -35,11 +36,21 @@ def exact_quotient(x: Scalar, y: Scalar) -> Scalar:
     steps = (rest.cast(f32) * 2.0**-FRACTION / divisor + _ROUNDER).bitcast(i32) - _ROUNDER_BITS
     rest = rest - steps * n
     nearest = guess + steps + _one_where(rest * 2, n) - _one_where(rest * -2, n)
-    above, below = _exponent(a), _exponent(b)
-    exponent = above - below + less.select(126, n.lift(127))
-    ordinary = _is_normal(above) & _is_normal(below) & _is_normal(exponent)
-    bits = ((a ^ b) & _SIGN) | ((exponent - 1) * _LEADING + nearest)
-    return ordinary.select(bits.bitcast(f32), x / y)
+    exponent = _exponent(a) - _exponent(b) + less.select(126, n.lift(127))
+    sign = (a ^ b) & _SIGN
+    usual = _is_normal(a) & _is_normal(b)
+    bits = usual.select(sign | ((exponent - 1) * _LEADING + nearest), (x / y).bitcast(i32))
+    bits = (usual & exponent.compare("lt", 1)).select((x / y).bitcast(i32), bits)
+    return _unusual(a, b, usual & exponent.compare("gt", 254), bits).bitcast(f32)
+
+
+def _unusual(a: Scalar, b: Scalar, beyond: Scalar, bits: Scalar) -> Scalar:
+    """The bits of a quotient, or of the zero, infinity or NaN that it is: devices find these by a reciprocal."""
+    sign, p, q = (a ^ b) & _SIGN, a & ~_SIGN, b & ~_SIGN
+    bits = (p.compare("eq", 0) | q.compare("eq", _INFINITY)).select(sign, bits)
+    bits = (beyond | p.compare("eq", _INFINITY) | q.compare("eq", 0)).select(sign | _INFINITY, bits)
+    both = p.compare("eq", q) & (p.compare("eq", 0) | p.compare("eq", _INFINITY))
+    return (both | p.compare("gt", _INFINITY) | q.compare("gt", _INFINITY)).select(_NAN, bits)
 
 
 def exact_remainder(x: Scalar, y: Scalar) -> Scalar:
@@ -79,7 +90,8 @@ def _exponent(bits: Scalar) -> Scalar:
     return bits.apply(arith.ShRUIOp, FRACTION) & 255
 
 
-def _is_normal(exponent: Scalar) -> Scalar:
+def _is_normal(bits: Scalar) -> Scalar:
+    exponent = _exponent(bits)
     return exponent.compare("gt", 0) & exponent.compare("lt", 255)
 
 

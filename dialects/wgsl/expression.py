@@ -150,7 +150,6 @@ class Builtin(StrEnum):
     PACK_4X_I8 = auto()
     PACK_4X_U8 = auto()
     POW = auto()
-    QUANTIZE_TO_F16 = auto()
     ROUND = auto()
     SELECT = auto()
     SIGN = auto()

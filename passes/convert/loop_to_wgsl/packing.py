@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import IntegerAttr, VectorType, f32, i32
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from tstorch.dialects import loop
 from tstorch.dialects.loop import Packing, ui32, vector_of
 from tstorch.dialects.wgsl import Builtin, Operator
 from tstorch.passes.convert.loop_to_wgsl.emit import Emitter
+from tstorch.passes.convert.loop_to_wgsl.floats import SIGN_BIT
 
 LEAST_HALF = 2.0**-24
-LEAST_NORMAL_HALF = 2.0**-14
+LEAST_NORMAL_HALF_BITS = 0x38800000
+PAST_HALVES_BITS = 0x477FF000  # 65520, which is nearer to 65536 than to the largest half
 
 
 def unpack(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
@@ -56,15 +58,35 @@ def pack(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
 
 
 def round_half(emit: Emitter, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    """Below the least normal half, which WGSL's own rounding flushes to zero, to whole multiples of the least half.
+    """By the bits. Packing and unpacking some drivers take for the number itself, with all its digits.
 
-    Not by packing and unpacking: some drivers take that for the number itself, and go on with all its digits.
+    WGSL's own rounding flushes the smallest halves to zero, and leaves open what becomes of the largest numbers.
     """
     (value,) = args
+    magnitude = emit.binary(Operator.AND, emit.bits(value), emit.number(SIGN_BIT - 1, _words(value)))
+    tiny = emit.binary(Operator.LT, magnitude, emit.number(LEAST_NORMAL_HALF_BITS, _words(value)))
+    huge = emit.binary(Operator.GE, magnitude, emit.number(PAST_HALVES_BITS, _words(value)))
+    rounded = emit.select(tiny, _whole_multiple(emit, value), _shortened(emit, value))
+    endless = emit.binary(Operator.MUL, value, emit.number(2.0**113, value.type))  # infinite, or the NaN that it was
+    return emit.select(huge, endless, rounded)
+
+
+def _words(value: SSAValue) -> Attribute:
+    return vector_of(ui32) if isinstance(value.type, VectorType) else ui32
+
+
+def _whole_multiple(emit: Emitter, value: SSAValue) -> SSAValue:
+    """Rounded to units of the least half."""
     units = emit.binary(Operator.MUL, value, emit.number(1 / LEAST_HALF, value.type))
-    small = emit.binary(Operator.MUL, emit.call(Builtin.ROUND, units), emit.number(LEAST_HALF, value.type))
-    below = emit.binary(Operator.LT, emit.call(Builtin.ABS, value), emit.number(LEAST_NORMAL_HALF, value.type))
-    return emit.select(below, small, emit.call(Builtin.QUANTIZE_TO_F16, value))
+    return emit.binary(Operator.MUL, emit.call(Builtin.ROUND, units), emit.number(LEAST_HALF, value.type))
+
+
+def _shortened(emit: Emitter, value: SSAValue) -> SSAValue:
+    """Without the 13 lowest bits, rounded to nearest even."""
+    bits, words = emit.bits(value), _words(value)
+    odd = emit.binary(Operator.AND, emit.binary(Operator.SHR, bits, emit.number(13, words)), emit.number(1, words))
+    raised = emit.binary(Operator.ADD, emit.binary(Operator.ADD, bits, emit.number(0xFFF, words)), odd)
+    return emit.bitcast(f32, emit.binary(Operator.AND, raised, emit.number(0xFFFFE000, words)))
 
 
 def _bfloat_bits(emit: Emitter, value: SSAValue) -> SSAValue:
