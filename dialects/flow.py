@@ -303,13 +303,17 @@ class _KernelExists(SymbolUserOpInterface):
 
 @irdl_op_definition
 class DispatchOp(IRDLOperation):
-    """One launch of a kernel: for each local op, the nodes (with roles) that it serves here, and the flops it takes."""
+    """One launch of a kernel: for each local op, the nodes (with roles) that it serves here, and the flops it takes.
+
+    `unread` are bytes of its operands that it need not read, as of a table in which it looks up a few rows.
+    """
 
     name = "flow.dispatch"
     kernel = prop_def(FlatSymbolRefAttrConstr)
     nodes = prop_def(ArrayAttr[LocationAttr])
     label = prop_def(StringAttr)
     flops = prop_def(DenseArrayBase.constr(i64))
+    unread = opt_prop_def(IntegerAttr.constr(i64))
     tied = opt_prop_def(DenseArrayBase.constr(i64))
     arguments = var_operand_def(base(TensorType))
     outputs = var_result_def(base(TensorType))
@@ -326,12 +330,14 @@ class DispatchOp(IRDLOperation):
         label: str,
         flops: Sequence[int],
         tied: Sequence[int] | None = None,
+        unread: int = 0,
     ):
         properties: dict[str, Attribute | None] = {
             "kernel": SymbolRefAttr(kernel),
             "nodes": ArrayAttr(nodes),
             "label": StringAttr(label),
             "flops": DenseArrayBase.from_list(i64, flops),
+            "unread": IntegerAttr(unread, i64) if unread else None,
             "tied": DenseArrayBase.from_list(i64, tied) if tied is not None else None,
         }
         super().__init__(operands=[arguments], result_types=[results], properties=properties)

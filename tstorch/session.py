@@ -24,6 +24,7 @@ from tstorch.runtime.start import WorkerStart
 from tstorch.saved import is_artifact, read_artifact, read_sources
 from tstorch.specialise import Special, Specialiser
 from tstorch.target import Target
+from tstorch.trace.ceilings import beaten, raise_ceilings
 from tstorch.trace.environment import environment
 from tstorch.trace.file import write_trace
 from tstorch.trace.record import cold_stages, record_trace
@@ -145,6 +146,9 @@ class Model:
             environment=before,
             kind=Measured,
         )
+        if beaten(trace):
+            trace.measured["ceilings"] = self._worker.ceilings(again=True)
+            raise_ceilings(trace)
         if self.specialised:
             trace.measured["specialised"] = [special.to_json() for special in self.specialised]
         return trace

@@ -107,11 +107,15 @@ class CopyOp(Command):
             raise VerifyException(f"copies {view_bytes(self.source)} bytes to {view_bytes(self.target)}")
 
 
+_SHOWN = ("id", "label", "nodes", "flops", "unread")
+
+
 @irdl_op_definition
 class DispatchOp(Command):
     """One launch of a kernel; its views stand in binding order, each with what the kernel does to it.
 
     For each local op of the kernel, `nodes` says which ONNX nodes it serves here and `flops` what it must compute.
+    `unread` are bytes of what it reads that it need not touch, as of a table in which it looks up a few rows.
     """
 
     name = "buf.dispatch"
@@ -123,6 +127,7 @@ class DispatchOp(Command):
     label = prop_def(StringAttr)
     nodes = prop_def(ArrayAttr[LocationAttr])
     flops = prop_def(DenseArrayBase.constr(i64))
+    unread = opt_prop_def(IntegerAttr.constr(i64))
 
     def __init__(
         self,
@@ -134,6 +139,7 @@ class DispatchOp(Command):
         label: StringAttr,
         nodes: ArrayAttr[LocationAttr],
         flops: DenseArrayBase,
+        unread: IntegerAttr | None = None,
     ):
         properties: dict[str, Attribute | None] = {
             "kernel": SymbolRefAttr(kernel),
@@ -143,6 +149,7 @@ class DispatchOp(Command):
             "label": label,
             "nodes": nodes,
             "flops": flops,
+            "unread": unread,
         }
         super().__init__(operands=[[view for view, _ in bindings]], properties=properties)
 
@@ -153,6 +160,12 @@ class DispatchOp(Command):
     @property
     def accesses(self) -> list[Access]:
         return [Access(word.data) for word in self.access]
+
+    @property
+    def moved_bytes(self) -> int:
+        """The least that it must read and write."""
+        unread = self.unread.value.data if self.unread is not None else 0
+        return sum(view_bytes(view) * (1 + (use is Access.INOUT)) for view, use in self.touched) - unread
 
     @property
     def touched(self) -> list[tuple[SSAValue, Access]]:
@@ -174,7 +187,7 @@ class DispatchOp(Command):
         printer.print_string(" grid ")
         with printer.in_square_brackets():
             printer.print_list(self.grid.get_values(), lambda n: printer.print_string(str(n)))
-        shown = {key: self.properties[key] for key in ("id", "label", "nodes", "flops")}
+        shown = {key: self.properties[key] for key in _SHOWN if key in self.properties}
         printer.print_op_attributes(shown | self.attributes)
 
     @classmethod
@@ -184,7 +197,7 @@ class DispatchOp(Command):
         parser.parse_keyword("grid")
         grid = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
         attributes = parser.parse_optional_attr_dict()
-        properties = {key: attributes.pop(key) for key in ("id", "label", "nodes", "flops") if key in attributes}
+        properties = {key: attributes.pop(key) for key in _SHOWN if key in attributes}
         properties["kernel"] = SymbolRefAttr(kernel)
         properties["grid"] = DenseArrayBase.from_list(i64, grid)
         properties["access"] = ArrayAttr([StringAttr(access) for access, _ in bindings])

@@ -123,6 +123,7 @@ class HostProgram:
             label=op.label,
             nodes=op.nodes,
             flops=op.flops,
+            unread=op.unread,
         )
         command.location = op.location
         self._commands.append(command)

@@ -12,6 +12,7 @@ from tstorch.dialects.prim.base import GeneratorOp, IndexMapOp, PrimOp
 from tstorch.dialects.prim.elementwise import ConvertOp
 from tstorch.dialects.prim.types import tensor, ui32
 from tstorch.locations import fused_location
+from tstorch.passes.fusion.footprint import unread_bytes
 from tstorch.passes.fusion.grow import memory_operands
 from tstorch.passes.fusion.kernel_form import anchor_kind
 from tstorch.passes.fusion.partition import Group, Partition, is_view
@@ -117,9 +118,10 @@ class Outliner:
             body.add(op)
         body.yield_(results)
         types = [_stored_type(value.type) for value in results]
-        name = self._kernels.name_of(body.block, types)
         label = label_of(closure, group.names)
-        dispatch = DispatchOp(name, [self._load(value) for value in operands], types, body.locations, label, body.flops)
+        arguments, unread = [self._load(value) for value in operands], unread_bytes(body.block)
+        name = self._kernels.name_of(body.block, types)
+        dispatch = DispatchOp(name, arguments, types, body.locations, label, body.flops, unread=unread)
         dispatch.location = fused_location(body.locations)
         self._insert(dispatch)
         for value, stored in zip(results, dispatch.outputs, strict=True):

@@ -25,7 +25,7 @@ from tstorch.levels import KERNEL_OPS, Level, get_dims, get_level, get_pipeline,
 from tstorch.locations import host_ops, node_ids
 from tstorch.passes.base import TSTorchPass
 from tstorch.target import get_target
-from tstorch.trace.bounds import Ceilings, bound_of
+from tstorch.trace.bounds import Ceilings, limit_of
 from tstorch.trace.file import read_trace
 from tstorch.trace.join import gpu_us, node_shares, node_us, total_us
 from tstorch.trace.schema import Record, Trace, TraceError
@@ -140,9 +140,9 @@ class _Annotator:
                     _annotate_members(kernel, launches, whole)
 
     def _of(self, records: list[Record], whole: float | None) -> DictionaryAttr:
-        ceilings = Ceilings.of(self.trace.measured)
-        bound = bound_of(ceilings, sum(r["bytes"] for r in records), sum(r["flops"] for r in records))
-        return _measured(total_us(records), whole, bound)
+        us, name = total_us(records), records[0]["kernel"]
+        kernel = next((kernel for kernel in self.trace.kernels if kernel["name"] == name), {})
+        return _measured(us, whole, limit_of(Ceilings.of(self.trace.measured), records, kernel, us).bound)
 
 
 def _joined(module: ModuleOp, trace: Trace, file: str) -> Iterator[tuple[Operation, Record]]:

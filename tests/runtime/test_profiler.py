@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tstorch.runtime.ceilings import better
 from tstorch.runtime.client import Worker
 from tstorch.runtime.faults import InjectedFault
 from tstorch.runtime.profiler import PARTS, Clocking, Samples, profile, summarise
@@ -230,19 +231,62 @@ def test_a_profile_adds_up_and_counts_every_dispatch(artifact):
 
 
 @pytest.mark.gpu
-def test_ceilings_are_measured_once_and_kept(artifact, tmp_path):
+def test_ceilings_are_measured_once_and_kept(artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
+    cache = tmp_path / "cache" / "ceilings.json"
     with Worker.start(isolation="none") as worker:
         worker.load(artifact, {})
         requested = worker.facts()["memory"]["requested"]
-        first = worker.ceilings(tmp_path / "cache" / "ceilings.json")
-        second = worker.ceilings(tmp_path / "cache" / "ceilings.json")
+        first = worker.ceilings(cache)
+        second = worker.ceilings(cache)
         assert worker.facts()["memory"]["requested"] - requested < 8192  # its buffers are gone again
     assert not first.pop("cached")
     assert second.pop("cached")
     assert first == second
     assert 0.05 < first["copy_gb_s"] < 20_000
     assert 0.1 < first["fma_gflop_s"] < 500_000
-    (tmp_path / "cache" / "ceilings.json").write_text("damaged")
+    assert 0.1 < first["launch_us"] < 10_000
+    assert 1e-5 < first["step_us"] < 100
+    sizes = [row["bytes"] for row in first["copy"]]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 16 << 10
+    assert sizes[-1] >= 64 << 20
+    cache.write_text("damaged")
     with Worker.start(isolation="none") as worker:
         worker.load(artifact, {})
-        assert not worker.ceilings(tmp_path / "cache" / "ceilings.json")["cached"]
+        assert not worker.ceilings(cache)["cached"]
+
+
+@pytest.mark.gpu
+def test_ceilings_of_a_busy_machine_are_measured_again_and_the_faster_stay(artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 99.0, 99.0), raising=False)
+    cache = tmp_path / "ceilings.json"
+    with Worker.start(isolation="none") as worker:
+        worker.load(artifact, {})
+        first = worker.ceilings(cache)
+        second = worker.ceilings(cache)
+    on_cpu = worker.adapter_info()["class"] == "cpu"
+    assert second["cached"] is not on_cpu
+    assert second["fma_gflop_s"] >= first["fma_gflop_s"]
+    assert second["launch_us"] <= first["launch_us"]
+    assert all(b["us"] <= a["us"] for a, b in zip(first["copy"], second["copy"], strict=True))
+
+
+def rates(us, fma, launch, busy):
+    return {
+        "copy": [{"bytes": 1 << 14, "us": us, "gb_s": 1.0}],
+        "fma_gflop_s": fma,
+        "alone_gflop_s": fma / 4,
+        "launch_us": launch,
+        "step_us": 0.1,
+        "busy": busy,
+    }
+
+
+def test_of_two_measurements_of_ceilings_each_figure_is_the_faster():
+    merged = better(rates(20.0, 100.0, 5.0, busy=True), rates(10.0, 60.0, 7.0, busy=False))
+    assert (merged["copy"][0]["us"], merged["fma_gflop_s"], merged["launch_us"]) == (10.0, 100.0, 5.0)
+    assert (merged["units"], merged["busy"]) == (4, False)
+    assert better({"copy_gb_s": 9.0}, rates(1.0, 2.0, 3.0, busy=True))["fma_gflop_s"] == 2.0, (
+        "as older versions kept it"
+    )

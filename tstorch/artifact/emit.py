@@ -86,7 +86,7 @@ def _dispatch(
         "id": op.id.value.data,
         "entry": entry.sym_name.data,
         "kernel": op.kernel_name,
-        "bytes": sum(buf.view_bytes(view) * (1 + (use is buf.Access.INOUT)) for view, use in op.touched),
+        "bytes": op.moved_bytes,
         "flops": sum(flops),
         "nodes": [[{"id": id, "role": role} for id, role in found] for found in pairs],
         "shares": [

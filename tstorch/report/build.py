@@ -6,7 +6,7 @@ from typing import Any
 
 from tstorch.report.fusion import fusion_section
 from tstorch.report.verdict import verdict
-from tstorch.trace.bounds import Ceilings, bound_of, share_of_ceiling
+from tstorch.trace.bounds import Ceilings, limit_of
 from tstorch.trace.join import by_kernel, leader, node_shares, node_us, timed_dispatches, total_us
 from tstorch.trace.schema import Record, Trace
 
@@ -71,23 +71,26 @@ def _dispatch_row(dispatch: Record) -> Record:
 def _kernel_rows(trace: Trace) -> list[Record]:
     """One row a kernel, slowest first; untimed kernels by what they move."""
     ceilings = Ceilings.of(trace.measured)
-    rows = [_kernel_row(name, dispatches, ceilings) for name, dispatches in by_kernel(trace).items()]
+    facts = {kernel["name"]: kernel for kernel in trace.kernels}
+    rows = [_kernel_row(facts.get(name, {"name": name}), each, ceilings) for name, each in by_kernel(trace).items()]
     return sorted(rows, key=lambda row: (-(row["us"] or 0), -row["bytes"], row["name"]))
 
 
-def _kernel_row(name: str, dispatches: list[Record], ceilings: Ceilings | None) -> Record:
+def _kernel_row(kernel: Record, dispatches: list[Record], ceilings: Ceilings | None) -> Record:
     us = total_us(dispatches)
-    moved, computed = sum(d["bytes"] for d in dispatches), sum(d["flops"] for d in dispatches)
+    limit = limit_of(ceilings, dispatches, kernel, us)
     return {
-        "name": name,
+        "name": kernel["name"],
         "label": dispatches[0].get("label", ""),
         "us": us,
-        "dispatches": len(dispatches),
+        "dispatches": sum(row.get("runs", 1) for row in dispatches),
         "nodes": list(dict.fromkeys(node for dispatch in dispatches for node in node_shares(dispatch))),
-        "bytes": moved,
-        "flops": computed,
-        "bound": bound_of(ceilings, moved, computed),
-        "share_of_ceiling": share_of_ceiling(ceilings, moved, computed, us),
+        "bytes": sum(row.get("runs", 1) * row["bytes"] for row in dispatches),
+        "flops": sum(row.get("runs", 1) * row["flops"] for row in dispatches),
+        "bound": limit.bound,
+        "roof_us": limit.roof_us,
+        "share_of_ceiling": limit.share,
+        "saves_us": limit.saves_us,
     }
 
 

@@ -1,6 +1,8 @@
 """What is run beside the model, to know how far its times hold: sentinel, launch, tiny kernels, self-tests."""
 
 import time
+from collections.abc import Sequence
+from copy import copy
 from importlib.resources import files
 from statistics import median
 
@@ -20,20 +22,31 @@ _CLOCK_TESTS = 5
 
 
 class Probe:
-    """One small kernel with its buffers, timed as a gpu span."""
+    """One small kernel with its buffers, timed as a gpu span: once, or `chain` times one after the other."""
 
-    def __init__(self, recorder: Recorder, name: str, buffers: list[Buffer], grid: tuple[int, int, int]) -> None:
-        device = recorder.device
-        accesses = ["read"] * (len(buffers) - 1) + ["read_write"]
-        device.prepare_layout(accesses)
-        pipeline = device.pipeline(name, shader_text(name), "main", accesses)
-        group = device.bind_group(name, accesses, [(buffer, 0, buffer.bytes) for buffer in buffers])
-        self.dispatch = Dispatch(0, pipeline, group, grid)
-        self.plan = Plan((Pass((self.dispatch,), 0, 1),), (Pair("gpu"),))
-        self._recorder = recorder
+    def __init__(
+        self, recorder: Recorder, name: str, buffers: list[Buffer], grid: tuple[int, int, int], chain: int = 1
+    ) -> None:
+        self._recorder, self._name, self._buffers = recorder, name, buffers
+        self._accesses = ["read"] * (len(buffers) - 1) + ["read_write"]
+        recorder.device.prepare_layout(self._accesses)
+        self._pipeline = recorder.device.pipeline(name, shader_text(name), "main", self._accesses)
+        self._bind([buffer.bytes for buffer in buffers], grid, chain)
+
+    def _bind(self, sizes: Sequence[int], grid: tuple[int, int, int], chain: int) -> None:
+        views = [(buffer, 0, size) for buffer, size in zip(self._buffers, sizes, strict=True)]
+        group = self._recorder.device.bind_group(self._name, self._accesses, views)
+        self.dispatch = Dispatch(0, self._pipeline, group, grid)
+        self.plan = Plan((Pass((self.dispatch,) * chain, 0, 1),), (Pair("gpu"),))
+
+    def part(self, sizes: Sequence[int], grid: tuple[int, int, int], chain: int) -> "Probe":
+        """The same kernel on the first bytes of its buffers."""
+        found = copy(self)
+        found._bind(sizes, grid, chain)
+        return found
 
     def nanoseconds(self) -> float:
-        """The time of one dispatch: the GPU's, or, where it has no clock, the wall time of submission and wait."""
+        """Of all its dispatches: the GPU's time, or, where it has no clock, the wall time of submission and wait."""
         watch = Watch()
         timed = self._recorder.run(self.plan, watch)
         return timed.nanoseconds("gpu")[0] if timed and timed.valid else float(watch.spans["wait"])

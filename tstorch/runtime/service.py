@@ -176,7 +176,8 @@ class Service:
                 return {"ns": added, "alone_ns": alone}, {}
             case "ceilings":
                 cache = header.get("cache")
-                return {"ceilings": measure_ceilings(self._recorder, Path(cache) if cache else None)}, {}
+                where, again = Path(cache) if cache else None, bool(header.get("again"))
+                return {"ceilings": measure_ceilings(self._recorder, where, again=again)}, {}
         raise RunError(f"the worker has no instrument '{header['name']}'")
 
     def _facts(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:

@@ -16,7 +16,7 @@ def view(trace: Trace) -> View:
     """One row a kernel, then which dispatches wait for which, and through what buffer."""
     report = build_report(trace)
     names, whole = node_names(report), _sum(report["kernels"])
-    data = [kernel | {"saves_us": _saves(kernel)} for kernel in report["kernels"]]
+    data = report["kernels"]
     rows = [
         [
             time_text(row["us"]),
@@ -33,12 +33,6 @@ def view(trace: Trace) -> View:
     ]
     order = serialised_by(trace)
     return View({"kernels": data, "order": order}, [*columns(HEADER, rows), "", *_order(order)])
-
-
-def _saves(kernel: Record) -> float | None:
-    """Microseconds of the whole that the kernel would no longer take at its ceiling; None where that is not known."""
-    share, us = kernel["share_of_ceiling"], kernel["us"]
-    return None if share is None or us is None else max(0.0, us * (1 - min(share, 1.0)))
 
 
 def _sum(kernels: list[Record]) -> float | None:

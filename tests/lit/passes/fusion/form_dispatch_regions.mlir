@@ -323,3 +323,20 @@ func.func @ordered(%x: tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<4x8xi32>, te
   %6 = prim.abs %5 : tensor<4x8xf32> loc("/abs")
   func.return %4, %3, %6 : tensor<4x8xf32>, tensor<4x8xi32>, tensor<4x8xf32>
 }
+
+// -----
+
+// Tests that rows which are looked up, and slices, leave the rest of what they read from unread; sums read all.
+// CHECK-LABEL: func.func @partly_read
+// CHECK:       flow.dispatch @gather{{.*}} unread = 1152 : i64
+// CHECK:       flow.dispatch @neg{{.*}} unread = 64 : i64
+// CHECK:       flow.dispatch @reduce
+// CHECK-NOT:   unread
+// CHECK:       return
+func.func @partly_read(%table: tensor<100x3xf32>, %ids: tensor<4xi32>, %x: tensor<4x8xf32>) -> (tensor<4x3xf32>, tensor<4x4xf32>, tensor<4xf32>) {
+  %0 = prim.gather %table, %ids, offset_dims = [1], collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1, slice_sizes = [1, 3] : tensor<100x3xf32>, tensor<4xi32> -> tensor<4x3xf32> loc("/rows")
+  %1 = prim.slice %x, start = [0, 2], limit = [4, 6], stride = [1, 1] : tensor<4x8xf32> -> tensor<4x4xf32> loc("/cut")
+  %2 = prim.neg %1 : tensor<4x4xf32> loc("/neg")
+  %3 = prim.reduce add %x, dimensions = [1] : tensor<4x8xf32> -> tensor<4xf32> loc("/sum")
+  func.return %0, %2, %3 : tensor<4x3xf32>, tensor<4x4xf32>, tensor<4xf32>
+}
