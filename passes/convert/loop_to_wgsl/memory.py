@@ -12,7 +12,7 @@ from tstorch.dialects.indexing import Index, linearize
 from tstorch.dialects.loop import LANES, Constraint, packed_per_word, register_type, ui32, vector_of
 from tstorch.dialects.loop.access import LANE_KEY
 from tstorch.dialects.loop.types import element_count
-from tstorch.dialects.wgsl import Operator
+from tstorch.dialects.wgsl import Builtin, Operator
 from tstorch.passes.convert.loop_to_wgsl.emit import Emitter
 from tstorch.passes.convert.loop_to_wgsl.scalars import nonfinite_bits
 from tstorch.passes.convert.loop_to_wgsl.scopes import Scopes
@@ -233,8 +233,21 @@ class Accesses:
         array = _variable(memory)
         if memory.registers:
             return emit.value(wgsl.ReadOp.at(array, position, memory.scalar, self.scopes.values))
-        value = emit.value(wgsl.LoadOp(array, self.scopes.spell(_legal(memory, position), emit)))
+        value = emit.value(wgsl.LoadOp(array, self._legal(memory, position, emit)))
         return self._from_memory(memory, value, emit)
+
+    def _legal(self, memory: Memory, position: Index, emit: Emitter) -> SSAValue:
+        """The position; one inside the array where it is known to be outside, or will be once loops are expanded.
+
+        No mask lets such a one through, and no compiler accepts it.
+        """
+        count = element_count(memory.type)
+        if position.is_constant and not position.is_within(count):
+            return self.scopes.spell(Index(), emit)
+        place = self.scopes.spell(position, emit)
+        if position.is_within(count) or not self.scopes.is_static(position):
+            return place
+        return emit.call(Builtin.MIN, place, emit.number(count - 1, place.type))
 
     def _from_memory(self, memory: Memory, value: SSAValue, emit: Emitter) -> SSAValue:
         if memory.scalar == memory.stored:
@@ -259,11 +272,6 @@ class Accesses:
     def _set_lane(self, memory: Memory, op: loop.StoreOp, value: SSAValue, lane: int, emit: Emitter) -> None:
         position = self.plan.linear(op).substitute({LANE_KEY: lane})
         self._set(memory, position, emit.component(value, lane), emit)
-
-
-def _legal(memory: Memory, position: Index) -> Index:
-    """The position; 0 for a constant one outside the array, which no mask lets through and no compiler accepts."""
-    return Index() if position.is_constant and not position.is_within(element_count(memory.type)) else position
 
 
 def _variable(memory: Memory) -> SSAValue:

@@ -112,6 +112,10 @@ class Scopes:
             self._defined[value] = scope
         return {Dim(value, 1 << 32): 1}
 
+    def is_static(self, index: Index) -> bool:
+        """Whether only loops that are expanded decide the index."""
+        return all(map(self._is_static, index.dims))
+
     def _is_static(self, dim: Dim) -> bool:
         return wgsl.is_static(self._values[dim.key])
 

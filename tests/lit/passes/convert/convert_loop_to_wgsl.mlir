@@ -65,6 +65,29 @@ loop.kernel @tile(%x: memref<8xf32>) grid [1, 1, 1] workgroup [1, 1, 1] {
 
 // -----
 
+// Tests that a load whose place is a number once its loop is expanded stays inside, and any other is left alone.
+// CHECK-LABEL: wgsl.module @behind
+// CHECK:       wgsl.static_for
+// CHECK:         %[[P:.*]] = wgsl.index
+// CHECK:         %[[LAST:.*]] = wgsl.constant 3 : ui32
+// CHECK:         %[[IN:.*]] = wgsl.call min(%[[P]], %[[LAST]])
+// CHECK:         wgsl.load %{{.*}}[%[[IN]]]
+// CHECK-NOT:   wgsl.call min
+loop.kernel @behind(%x: memref<4xf32>, %out: memref<12xf32>) grid [1, 1, 1] workgroup [4, 1, 1] {
+  loop.parallel %t = lid.x {
+    loop.for unroll %i < 3 {
+      %a = loop.load %x[%i * 3 - 1] where (%i * 3 - 1 < 4) else 0.0 : f32 : memref<4xf32> -> f32
+      loop.store %a, %out[%i] : f32, memref<12xf32>
+    }
+    loop.for unroll %j < 3 {
+      %b = loop.load %x[%t + %j] where (%t + %j < 4) else 0.0 : f32 : memref<4xf32> -> f32
+      loop.store %b, %out[%t * 3 + %j] : f32, memref<12xf32>
+    }
+  }
+}
+
+// -----
+
 // Tests that a workgroup reduction goes through shared memory in two steps, with a barrier behind each store.
 // CHECK-LABEL: wgsl.module @sum
 // CHECK:       wgsl.workgroup @s0 : memref<64xf32>
