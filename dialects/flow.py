@@ -92,6 +92,7 @@ class ScheduleAttr(ParametrizedAttribute):
     k_step     contracted elements between two loads of a tile                  contraction
     together   runs that one workgroup sorts side by side                       sort
     staged     whether tiles pass through workgroup memory                      contraction
+    held       whether a row stays in registers between its reductions          row_reduction
     """
 
     name = "flow.schedule"
@@ -136,6 +137,10 @@ class ScheduleAttr(ParametrizedAttribute):
     @property
     def staged(self) -> bool:
         return bool(self.integer("staged", 0))
+
+    @property
+    def held(self) -> bool:
+        return bool(self.integer("held", 0))
 
     def integer(self, key: str, default: int) -> int:
         """One integer or boolean parameter."""

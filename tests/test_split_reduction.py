@@ -66,7 +66,8 @@ def staged_kernels(compiled) -> int:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    ("lines", "depth", "lanes"), [(24, 16, 32), (49, 32, 40), (65, 48, 68), (130, 64, 100), (200, 16, 31)]
+    ("lines", "depth", "lanes"),
+    [(24, 16, 32), (49, 32, 40), (65, 48, 68), (130, 64, 100), (200, 16, 31), (70, 77, 48), (65, 197, 64)],
 )
 def test_products_through_workgroup_memory_are_right_where_blocks_are_partly_empty(chain, lines, depth, lanes):
     build = Builder(1)
@@ -92,6 +93,30 @@ def test_convolutions_through_workgroup_memory_are_right_at_their_edges(chain, s
     compiled, errors = chain.errors(model, target=NO_UNITS)
     assert staged_kernels(compiled) == 1
     assert max(errors.values()) < 1e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("columns", [7, 31, 50, 197, 640, 768, 1500, 5000, 9001])
+def test_rows_are_right_whether_they_are_held_in_registers_or_read_again(chain, columns):
+    build = Builder(4)
+    norm = build.node(
+        "LayerNormalization", "x", build.weight("scale", columns), build.weight("b", columns), name="norm"
+    )
+    end = build.node("Softmax", build.node("Mul", norm, "x", name="mul"), name="softmax", axis=-1)
+    shape = (TensorProto.FLOAT, [5, columns])
+    _, errors = chain.errors(build.model({"x": shape}, {end: shape}), target=NO_UNITS)
+    assert max(errors.values()) < TOLERANCE
+
+
+@pytest.mark.gpu
+def test_tiles_need_not_be_read_ahead(chain):
+    build = Builder(1)
+    product = build.node("MatMul", "x", build.weight("w", 256, 64, scale=1.0), name="product")
+    model = build.model({"x": (TensorProto.FLOAT, [64, 256])}, {product: (TensorProto.FLOAT, [64, 64])})
+    for without in ([], ["prefetch-tiles"]):
+        compiled, errors = chain.errors(model, target=NO_UNITS, without=without)
+        assert staged_kernels(compiled) == 1
+        assert max(errors.values()) < 1e-5
 
 
 @pytest.mark.parametrize("units", [2, 16, 132, 500])

@@ -91,6 +91,7 @@ PHASES: tuple[Phase, ...] = (
         Level.LOOP,
         (
             Step("convert-kernel-to-loop"),
+            Step("prefetch-tiles", optional=True),
             Step("vectorize-loop", optional=True),
             Step("hoist-vector-loads", optional=True),
             Step("drop-masks", optional=True),

@@ -43,6 +43,7 @@ PASSES: Mapping[str, str] = {
     "cut-segments": "tstorch.passes.program.cut_segments:CutSegmentsPass",
     "dce": "tstorch.passes.simplify.dce:DcePass",
     "drop-empty-tensors": "tstorch.passes.simplify.drop_empty_tensors:DropEmptyTensorsPass",
+    "prefetch-tiles": "tstorch.passes.loop.prefetch_tiles:PrefetchTilesPass",
     "drop-masks": "tstorch.passes.loop.drop_masks:DropMasksPass",
     "expand-autodiff": "tstorch.passes.autodiff.expand_autodiff:ExpandAutodiffPass",
     "expand-optimizer": "tstorch.passes.autodiff.expand_optimizer:ExpandOptimizerPass",

@@ -39,12 +39,16 @@ class Sizes:
     k_step: int
     block: tuple[int, int] | None = None
     """Lines and lanes from which on factors pass through workgroup memory; None never lets them."""
+    held: int = 0
+    """Elements of a row that an invocation may keep in registers."""
 
 
 SIZES: dict[DeviceClass, Sizes] = {
     "cpu": Sizes(threads=64, row_threads=8, long_row=64, tile=(8, 8), workgroup=32, k_step=4),
     "integrated": Sizes(threads=128, row_threads=32, long_row=64, tile=(4, 8), workgroup=64, k_step=4),
-    "discrete": Sizes(threads=256, row_threads=64, long_row=64, tile=(4, 4), workgroup=128, k_step=8, block=(24, 24)),
+    "discrete": Sizes(
+        threads=256, row_threads=64, long_row=64, tile=(4, 4), workgroup=128, k_step=8, block=(24, 24), held=16
+    ),
 }
 
 
@@ -82,7 +86,9 @@ def _contraction(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAt
     return ScheduleAttr.of(KernelKind.CONTRACTION, tile=tile, workgroup=(x, y, 1), k_step=sizes.k_step)
 
 
-STAGED_STEPS = 16
+STAGED_STEPS = (32, 16)
+MOST_WASTE = 1.25
+"""So much more than the sum itself may be staged where rounds do not divide it."""
 
 
 def _staged(anchor: ContractionOp, sides: Sides, sizes: Sizes) -> ScheduleAttr | None:
@@ -90,14 +96,17 @@ def _staged(anchor: ContractionOp, sides: Sides, sizes: Sizes) -> ScheduleAttr |
     lines, lanes = prod(sides.lines), prod(sides.lanes)
     if sizes.block is None or lines < sizes.block[0] or lanes < sizes.block[1]:
         return None
-    if (sides.product.steps or (1,))[-1] % STAGED_STEPS or not _is_single(anchor):
+    inner = (sides.product.steps or (1,))[-1]
+    if not _is_single(anchor):
         return None
     x = min(_power_of_two(-(-lanes // 4), 16), 16)
     y = sizes.workgroup // x
     tile = (8 if lines >= 8 * y else 4), 4
-    if not can_stage(tile[0] * y, tile[1] * x, STAGED_STEPS, x * y):
-        return None
-    return ScheduleAttr.of(KernelKind.CONTRACTION, tile=tile, workgroup=(x, y, 1), k_step=STAGED_STEPS, staged=True)
+    for k_step in STAGED_STEPS:
+        whole = inner % k_step == 0 or (k_step == min(STAGED_STEPS) and -inner % k_step + inner <= MOST_WASTE * inner)
+        if whole and can_stage(tile[0] * y, tile[1] * x, k_step, x * y):
+            return ScheduleAttr.of(KernelKind.CONTRACTION, tile=tile, workgroup=(x, y, 1), k_step=k_step, staged=True)
+    return None
 
 
 def _is_single(anchor: ContractionOp) -> bool:
@@ -119,6 +128,13 @@ def _lane_tile(shape: Sequence[int], most: int) -> int:
     return next(iter(dividing), min(4, prod(shape)))
 
 
+MOST_HELD = 2
+"""So many times the elements that suit are held where no more invocations can share a row."""
+ROWS_APART = 256
+HELD_GROUP = 128
+"""Workgroups of rows held in registers: many small ones, so that few rows still reach all units."""
+
+
 def _rows(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAttr:
     """Invocations share a row where it is long; short rows are spread over the workgroup."""
     reduction = form.anchors[0]
@@ -130,11 +146,30 @@ def _rows(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAttr:
     alone = len(form.anchors) == 1 and _is_narrow(kernel) and kept
     if alone or not all(isinstance(op, ReduceOp) for op in form.anchors):
         return _elements(kernel, KernelKind.WINDOW, sizes)
+    if (held := _held_rows(form, rows, length, sizes)) is not None:
+        return held
     threads = sizes.row_threads if length >= sizes.long_row else 1
     if length >= sizes.long_row and rows < sizes.threads:
         threads = 64
     together = _power_of_two(rows, max(sizes.threads // threads, 1))
     return ScheduleAttr.of(KernelKind.ROW_REDUCTION, threads=threads, vector=1, workgroup=(threads, together, 1))
+
+
+def _held_rows(form: KernelForm, rows: int, length: int, sizes: Sizes) -> ScheduleAttr | None:
+    """As few invocations for a row as can hold it in their registers; None where they cannot."""
+    if length <= min(MOST_HELD * sizes.held, sizes.long_row - 1):
+        threads, vector = 1, 1
+    else:
+        threads = min(max(32, 1 << (-(-length // max(sizes.held, 1)) - 1).bit_length()), sizes.threads)
+        columns = reduced_dimensions(form.anchors[0])
+        inside = columns[-1] == len(shape_of(form.anchors[0].operands[0])) - 1
+        vector = 4 if inside and length % 4 == 0 and length >= 4 * threads else 1
+    if length > threads * MOST_HELD * sizes.held:
+        return None
+    together = _power_of_two(max(rows // ROWS_APART, 1), max(HELD_GROUP // threads, 1))
+    return ScheduleAttr.of(
+        KernelKind.ROW_REDUCTION, threads=threads, vector=vector, workgroup=(threads, together, 1), held=True
+    )
 
 
 def _elements(kernel: KernelOp, kind: KernelKind, sizes: Sizes) -> ScheduleAttr:

@@ -40,7 +40,8 @@ from tstorch.passes.convert.kernel_to_loop.nest import (
 Indices = Sequence[Index]
 _EXACT = (SelectOp, MaximumOp, MinimumOp, FloorOp, CeilOp, RoundOp, TruncOp, SignOp)
 """What gives one of its operands, or a whole number near it: as narrow as they are."""
-Known = Callable[[Indices], SSAValue]
+Known = Callable[[Indices], SSAValue | None]
+"""The element at an index, where loops hold it; None where they do not."""
 
 
 class Emitter:
@@ -93,8 +94,8 @@ class Emitter:
         return None
 
     def _emit(self, value: SSAValue, index: Indices, mask: Sequence[Constraint]) -> SSAValue:
-        if (known := self.known.get(value)) is not None:
-            return self._wrapped(known(index), value)
+        if (known := self.known.get(value)) is not None and (held := known(index)) is not None:
+            return self._wrapped(held, value)
         owner = value.owner
         if isinstance(owner, Block):
             return self._load(value, index, unsettled(mask), 0)

@@ -1,9 +1,10 @@
 """Row after row: reductions over the same elements, and what is made of each row with their results.
 
-Softmax, layer norm and group norm are such kernels: one pass over the row for each reduction, one for what follows.
+Softmax, layer norm and group norm are such kernels: one pass over the row for each reduction, one for what follows. A
+row that fits into its invocations' registers is read once, and the passes after the first take it from there.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from math import ceil, prod
 
 from xdsl.ir import SSAValue
@@ -48,7 +49,7 @@ def convert_rows(kernel: flow.KernelOp, schedule: flow.ScheduleAttr) -> loop.Ker
 
     def body(frame: Frame, ids: Ids) -> None:
         row = flat_group(ids, grid.groups) * together + ids[Id.LID_Y]
-        nest = _Rows(frame, row, ids[Id.LID_X], threads)
+        nest = (_HeldRows if schedule.held else _Rows)(frame, row, ids[Id.LID_X], schedule)
         for reduction in reductions:
             nest.reduce(reduction)
         nest.finish(reductions, rows)
@@ -59,37 +60,46 @@ def convert_rows(kernel: flow.KernelOp, schedule: flow.ScheduleAttr) -> loop.Ker
 class _Rows:
     """The code of one invocation: its part of one row."""
 
-    def __init__(self, frame: Frame, row: Index, thread: Index, threads: int) -> None:
+    def __init__(self, frame: Frame, row: Index, thread: Index, schedule: flow.ScheduleAttr) -> None:
         self.frame = frame
         self.build = frame.build
         self.row = row
         self.thread = thread
-        self.threads = threads
+        self.threads = schedule.threads
+        self.vector = schedule.vector
 
     def reduce(self, op: ReduceOp) -> None:
         """Adds up one row; all invocations get the sum."""
         build, emit, type = self.build, self.frame.emit, registers_of(op.result)
-        length = _length(op)
         with serving(build, op):
             total = private(build, [1], type)
             store(build, number(build, start_of(op), type), total, Index())
-            if (size := _block(op, ceil(length / self.threads))) > 1:
-                self._add_blocks(op, total, size)
-            else:
-                with steps(build, length, self.threads) as first:
-                    self._join(op, total, first + self.thread)
+            self._add_up(op, total)
             result = load(build, total, Index())
             if self.threads > 1:
                 kind = loop.ReduceKind(op.kind.data.value)
                 result = build.insert(loop.ReduceWorkgroupOp(kind, result, [Id.LID_X])).result
         emit.known[op.result] = lambda _: result
 
+    def _add_up(self, op: ReduceOp, total: SSAValue) -> None:
+        """Takes this invocation's elements of the row into a sum."""
+        length = _length(op)
+        if (size := _block(op, ceil(length / self.threads))) > 1:
+            self._add_blocks(op, total, size)
+        else:
+            with steps(self.build, length, self.threads) as first:
+                self._join(op, total, first + self.thread)
+
     def _join(self, op: ReduceOp, total: SSAValue, position: Index) -> None:
         """Takes one element of the row into a sum."""
-        build, emit, length = self.build, self.frame.emit, _length(op)
+        build = self.build
+        joined = combine(op, self.frame.emit, load(build, total, Index()), self._element(op, position))
+        store(build, joined, total, Index())
+
+    def _element(self, op: ReduceOp, position: Index) -> SSAValue:
+        """The row's element, or what changes nothing beyond its end."""
         source = reduced_element(op, self._row_of(op), _inside(op, position))
-        element = emit.at_or(op.operand, source.index, [(position, length)], start_of(op))
-        store(build, combine(op, emit, load(build, total, Index()), element), total, Index())
+        return self.frame.emit.at_or(op.operand, source.index, [(position, _length(op))], start_of(op))
 
     def _add_blocks(self, op: ReduceOp, total: SSAValue, size: int) -> None:
         """Adds up blocks of so many elements, and then the blocks: rounding grows with either count, not with both."""
@@ -124,6 +134,10 @@ class _Rows:
                 Place(n, where.get(v) or self._like(last, v, position), mask) for n, v in results if v not in of_row
             ]
 
+        self._write(length, places)
+
+    def _write(self, length: int, places: Callable[[Index], list[Place]]) -> None:
+        """Stores this invocation's elements of the row."""
         neighbours = LANES if self.frame.is_narrow and length % LANES == 0 else 1
         with steps(self.build, length, self.threads * neighbours) as start:
             first = start + self.thread * neighbours
@@ -147,6 +161,51 @@ class _Rows:
             name = self.frame.kernel.sym_name.data
             raise TypeError(f"a result of kernel @{name} has shape {shape_of(value)}, its rows {shape_of(op.operand)}")
         return reduced_element(op, self._row_of(op), _inside(op, position)).index
+
+
+class _HeldRows(_Rows):
+    """The code of one invocation whose part of the row stays in registers.
+
+    Elements lie `vector` side by side. What a reduction was computed from is held for what comes after it.
+    """
+
+    at: tuple[Index, Index] | None = None
+    """The registers at which the loops stand: which run of neighbours, which of them."""
+
+    def _add_up(self, op: ReduceOp, total: SSAValue) -> None:
+        build = self.build
+        shape = [self._runs(_length(op)), self.vector]
+        held = private(build, shape, registers_of(op.operand))
+        with loops(build, shape, unroll=True) as [run, lane]:
+            store(build, self._element(op, self._stand(run, lane)), held, run, lane)
+        with loops(build, shape, unroll=True) as [run, lane]:
+            joined = combine(op, self.frame.emit, load(build, total, Index()), load(build, held, run, lane))
+            store(build, joined, total, Index())
+        self._hold(op, held)
+
+    def _runs(self, length: int) -> int:
+        return ceil(length / (self.threads * self.vector))
+
+    def _stand(self, run: Index, lane: Index) -> Index:
+        """Where in the row a register's element stands."""
+        self.at = (run, lane)
+        return (run * self.threads + self.thread) * self.vector + lane
+
+    def _hold(self, op: ReduceOp, held: SSAValue) -> None:
+        """Lets the emitter take the operand's elements out of the registers, where the loops stand at them."""
+
+        def known(index: Indices) -> SSAValue | None:
+            if self.at is None:
+                return None
+            here = reduced_element(op, self._row_of(op), _inside(op, self._stand(*self.at))).index
+            return load(self.build, held, *self.at) if list(index) == list(here) else None
+
+        self.frame.emit.known[op.operand] = known
+
+    def _write(self, length: int, places: Callable[[Index], list[Place]]) -> None:
+        with loops(self.build, [self._runs(length)], unroll=True) as [run]:
+            first = self.row * length + self._stand(run, Index())
+            self.frame.store_lanes(first, self.vector, lambda lane: places(self._stand(run, lane)))
 
 
 def _block(op: ReduceOp, count: int) -> int:

@@ -5,17 +5,24 @@ steps, four neighbours each at a time, then multiply what they share. An invocat
 and lines that lie as far apart as the workgroup is high, so that neighbours read other banks of memory.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil, prod
+
 from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import SSAValue
 
 from tstorch.dialects import flow, loop
 from tstorch.dialects.indexing import Index
-from tstorch.dialects.loop import LANES, Id, MemorySpace
-from tstorch.dialects.prim.base import ContractionOp
+from tstorch.dialects.loop import LANES, Constraint, Id, MemorySpace
+from tstorch.dialects.prim.base import ContractionOp, Source
 from tstorch.passes.convert.kernel_to_loop.frame import Frame, Grid
 from tstorch.passes.convert.kernel_to_loop.nest import Ids, load, loops, private, split, steps, store
 from tstorch.passes.convert.kernel_to_loop.register_tile import RegisterTile
 from tstorch.passes.convert.kernel_to_loop.sides import Indices, Sides
+
+UNROLLED = 2
+"""Copies of the code for four steps: more no longer fit what a unit keeps of a program (measured in a chain)."""
 
 
 def can_stage(lines: int, lanes: int, k_step: int, threads: int) -> bool:
@@ -29,6 +36,8 @@ class StagedTile(RegisterTile):
     def __init__(self, frame: Frame, anchor: ContractionOp, sides: Sides, schedule: flow.ScheduleAttr) -> None:
         super().__init__(frame, anchor, sides, schedule)
         self.x, self.y, _ = schedule.workgroup
+        self.k_step = schedule.k_step
+        self._beyond: Sequence[Constraint] = ()
         self.line_block = self._shared(self.lines * self.y, self.k_step)
         self.lane_block = self._shared(self.k_step, self.lanes * self.x)
 
@@ -49,13 +58,32 @@ class StagedTile(RegisterTile):
 
     def accumulate(self) -> None:
         build = self.build
-        with loops(build, self.outer) as outer, steps(build, self.inner, self.k_step) as first:
+        rounds = ceil(self.inner / self.k_step)
+        with steps(build, prod(self.outer) * rounds * self.k_step, self.k_step) as position:
+            first = self._first(position, rounds * self.k_step)
             build.insert(loop.BarrierOp())
-            self._stage_lines([*outer, first])
-            self._stage_lanes([*outer, first])
+            self._stage_lines(first)
+            self._stage_lanes(first)
             build.insert(loop.BarrierOp())
-            with steps(build, self.k_step, LANES) as k:
-                self._multiply(k)
+            unrolled = UNROLLED * LANES if self.k_step % (UNROLLED * LANES) == 0 else LANES
+            with steps(build, self.k_step, unrolled) as k, loops(build, [unrolled // LANES], unroll=True) as [more]:
+                self._multiply(k + more * LANES)
+
+    def _first(self, position: Index, length: int) -> Indices:
+        """The first step of a round: all loops over steps are one, so that every round can be read ahead."""
+        if not self.outer:
+            return [position]
+        return [*split(position // length, self.outer), position % length]
+
+    def factor(self, source: Source) -> SSAValue:
+        """The factor, 0 beyond the last step."""
+        return super().factor(replace(source, mask=(*source.mask, *self._beyond)))
+
+    def _staged(self, first: Indices, step: Index) -> Indices:
+        """The step of a round; where rounds do not divide the sum, what lies beyond its end is masked."""
+        inner = first[-1] + step
+        self._beyond = [(inner, self.inner)] if self.inner % self.k_step else []
+        return [*first[:-1], inner]
 
     def _quads(self, size: int) -> int:
         """How many runs of four elements of a block each invocation loads."""
@@ -71,7 +99,7 @@ class StagedTile(RegisterTile):
             line, quad = self._quad(q) // across, self._quad(q) % across
             with loops(self.build, [LANES], unroll=True) as [v]:
                 step = quad * LANES + v
-                factor = self.line_factor([*first[:-1], first[-1] + step], self.block_line + line)
+                factor = self.line_factor(self._staged(first, step), self.block_line + line)
                 store(self.build, factor, self.line_block, line, step)
 
     def _stage_lanes(self, first: Indices) -> None:
@@ -81,7 +109,7 @@ class StagedTile(RegisterTile):
             step, quad = self._quad(q) // across, self._quad(q) % across
             with loops(self.build, [LANES], unroll=True) as [v]:
                 lane = quad * LANES + v
-                factor = self.lane_factor([*first[:-1], first[-1] + step], self.block_lane + lane)
+                factor = self.lane_factor(self._staged(first, step), self.block_lane + lane)
                 store(self.build, factor, self.lane_block, step, lane)
 
     def _multiply(self, k: Index) -> None:

@@ -47,12 +47,48 @@ flow.kernel @product(%a: tensor<8x16xf32>, %b: tensor<16x8xf32>, %c: tensor<8xf3
 // CHECK:         loop.store %{{.*}}, %[[A]]
 // CHECK:         loop.store %{{.*}}, %[[B]]
 // CHECK:         loop.barrier
-// CHECK-NEXT:    loop.for %{{.*}} < 16 step 4
+// CHECK-NEXT:    loop.for %{{.*}} < 16 step 8
 // CHECK:           math.fma
 flow.kernel @staged(%a: tensor<64x64xf32>, %b: tensor<64x64xf32>) -> (tensor<64x64xf32>) attributes {
     schedule = #flow.schedule<contraction, {tile = array<i64: 4, 4>, workgroup = array<i64: 8, 8, 1>, k_step = 16 : i64, staged = true}>} {
   %d = prim.dot_general %a, %b, batch = [] x [], contract = [1] x [0] : tensor<64x64xf32>, tensor<64x64xf32> -> tensor<64x64xf32> loc("0")
   flow.yield %d : tensor<64x64xf32>
+}
+
+// Tests that factors beyond the end of a sum are 0, and that all loops over steps are one.
+// CHECK-LABEL: loop.kernel @tail
+// CHECK:       loop.for %[[K:.*]] < 96 step 16
+// CHECK:         loop.load %{{.*}} where (((%[[K]] floordiv 16) mod 3) * 16 + {{.*}} < 40)
+flow.kernel @tail(%a: tensor<64x2x40xf32>, %b: tensor<2x40x64xf32>) -> (tensor<64x64xf32>) attributes {
+    schedule = #flow.schedule<contraction, {tile = array<i64: 4, 4>, workgroup = array<i64: 8, 8, 1>, k_step = 16 : i64, staged = true}>} {
+  %d = prim.dot_general %a, %b, batch = [] x [], contract = [1, 2] x [0, 1] : tensor<64x2x40xf32>, tensor<2x40x64xf32> -> tensor<64x64xf32> loc("0")
+  flow.yield %d : tensor<64x64xf32>
+}
+
+// Tests that a row which is held is read once, and computed once for each of its reductions.
+// CHECK-LABEL: loop.kernel @held
+// CHECK:       %[[X:.*]] = loop.alloc private : memref<2x4xf32> loc("0")
+// CHECK:       loop.load %{{.*}} : memref<4x64xf32> -> f32
+// CHECK:       %[[MAX:.*]] = loop.reduce_workgroup max
+// CHECK:       %[[E:.*]] = loop.alloc private : memref<2x4xf32> loc("4")
+// CHECK-NOT:   memref<4x64xf32> -> f32
+// CHECK:       %[[V:.*]] = loop.load %[[X]]
+// CHECK:       arith.subf %[[V]], %[[MAX]]
+// CHECK:       math.exp
+// CHECK:       %[[SUM:.*]] = loop.reduce_workgroup add
+// CHECK-NOT:   math.exp
+// CHECK:       %[[H:.*]] = loop.load %[[E]]
+// CHECK:       arith.divf %[[H]], %[[SUM]]
+flow.kernel @held(%x: tensor<4x64xf32>) -> (tensor<4x64xf32>) attributes {
+    schedule = #flow.schedule<row_reduction, {threads = 8 : i64, vector = 4 : i64, workgroup = array<i64: 8, 2, 1>, held = true}>} {
+  %m = prim.reduce max %x, dimensions = [1] : tensor<4x64xf32> -> tensor<4xf32> loc("0")
+  %b = prim.broadcast_in_dim %m, shape = [4, 64], dimensions = [0] : tensor<4xf32> -> tensor<4x64xf32> loc("1")
+  %d = prim.sub %x, %b : tensor<4x64xf32> loc("2")
+  %e = prim.exp %d : tensor<4x64xf32> loc("3")
+  %s = prim.reduce add %e, dimensions = [1] : tensor<4x64xf32> -> tensor<4xf32> loc("4")
+  %c = prim.broadcast_in_dim %s, shape = [4, 64], dimensions = [0] : tensor<4xf32> -> tensor<4x64xf32> loc("5")
+  %q = prim.div %e, %c : tensor<4x64xf32> loc("6")
+  flow.yield %q : tensor<4x64xf32>
 }
 
 // Tests that a row's reductions are finished before what follows them, over all invocations of the row.

@@ -21,7 +21,7 @@ flow.kernel @odd_rows(%x: tensor<64x7xf32>) -> tensor<64x7xf32> {
 // CHECK-LABEL: flow.kernel @convolution
 // CHECK-SAME:  #flow.schedule<contraction, {tile = array<i64: 7, 8>, workgroup = array<i64: 8, 4, 1>, k_step = 4 : i64}>
 // GPU-LABEL:   flow.kernel @convolution
-// GPU-SAME:    #flow.schedule<contraction, {tile = array<i64: 8, 4>, workgroup = array<i64: 16, 8, 1>, k_step = 16 : i64, staged = true}>
+// GPU-SAME:    #flow.schedule<contraction, {tile = array<i64: 8, 4>, workgroup = array<i64: 16, 8, 1>, k_step = 32 : i64, staged = true}>
 flow.kernel @convolution(%x: tensor<1x14x14x64xf32>, %w: tensor<3x3x64x128xf32>) -> tensor<1x14x14x128xf32> {
   %0 = prim.conv %x, %w, layout = "NHWC" x "HWIO" to "NHWC", window_strides = [1, 1], padding_low = [1, 1], padding_high = [1, 1], lhs_dilation = [1, 1], rhs_dilation = [1, 1], feature_group_count = 1, batch_group_count = 1, reverse_window = false : tensor<1x14x14x64xf32>, tensor<3x3x64x128xf32> -> tensor<1x14x14x128xf32>
   flow.yield %0 : tensor<1x14x14x128xf32>
@@ -39,10 +39,39 @@ flow.kernel @depthwise(%x: tensor<1x32x8x8xf32>, %w: tensor<32x1x3x3xf32>) -> te
 // CHECK-LABEL: flow.kernel @rows
 // CHECK-SAME:  #flow.schedule<row_reduction, {threads = 8 : i64, vector = 1 : i64, workgroup = array<i64: 8, 8, 1>}>
 // GPU-LABEL:   flow.kernel @rows
-// GPU-SAME:    #flow.schedule<row_reduction, {threads = 64 : i64, vector = 1 : i64, workgroup = array<i64: 64, 4, 1>}>
+// GPU-SAME:    #flow.schedule<row_reduction, {threads = 64 : i64, vector = 4 : i64, workgroup = array<i64: 64, 2, 1>, held = true}>
 flow.kernel @rows(%x: tensor<512x1024xf32>) -> tensor<512xf32> {
   %0 = prim.reduce add %x, dimensions = [1] : tensor<512x1024xf32> -> tensor<512xf32>
   flow.yield %0 : tensor<512xf32>
+}
+
+// Tests that a few elements of many rows are held by one invocation, and that a row too long for registers is read again.
+// GPU-LABEL:   flow.kernel @short_rows
+// GPU-SAME:    #flow.schedule<row_reduction, {threads = 1 : i64, vector = 1 : i64, workgroup = array<i64: 1, 8, 1>, held = true}>
+flow.kernel @short_rows(%x: tensor<24x2048xf32>) -> tensor<2048xf32> {
+  %0 = prim.reduce add %x, dimensions = [0] : tensor<24x2048xf32> -> tensor<2048xf32>
+  flow.yield %0 : tensor<2048xf32>
+}
+// GPU-LABEL:   flow.kernel @long_rows
+// GPU-SAME:    #flow.schedule<row_reduction, {threads = 64 : i64, vector = 1 : i64, workgroup = array<i64: 64, 4, 1>}>
+flow.kernel @long_rows(%x: tensor<512x10000xf32>) -> tensor<512xf32> {
+  %0 = prim.reduce add %x, dimensions = [1] : tensor<512x10000xf32> -> tensor<512xf32>
+  flow.yield %0 : tensor<512xf32>
+}
+
+// Tests that a sum which rounds do not divide is staged with a tail, unless the tail would be most of it.
+// GPU-LABEL:   flow.kernel @tail
+// GPU-SAME:    k_step = 16 : i64, staged = true
+flow.kernel @tail(%x: tensor<64x77xf32>, %w: tensor<77x64xf32>) -> tensor<64x64xf32> {
+  %0 = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [0] : tensor<64x77xf32>, tensor<77x64xf32> -> tensor<64x64xf32>
+  flow.yield %0 : tensor<64x64xf32>
+}
+// GPU-LABEL:   flow.kernel @mostly_tail
+// GPU-NOT:     staged
+// GPU:         flow.yield
+flow.kernel @mostly_tail(%x: tensor<64x18xf32>, %w: tensor<18x64xf32>) -> tensor<64x64xf32> {
+  %0 = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [0] : tensor<64x18xf32>, tensor<18x64xf32> -> tensor<64x64xf32>
+  flow.yield %0 : tensor<64x64xf32>
 }
 
 // Tests that short rows are sorted side by side, and that a merge has an invocation for each element.
