@@ -11,7 +11,7 @@ from source_files import ROOT, Source, sources
 # What stands under every layer. It knows xDSL, but no dialect of ours: `plugins` holds names, not what they load.
 BASE = {"diagnostics", "levels", "location_audit", "locations", "plugins", "remarks", "target"}
 # Where compiler and runtime meet.
-SESSION = {"tstorch", "backend", "saved", "session", "starting", "testing", "training"}
+SESSION = {"tstorch", "backend", "numerics", "saved", "session", "starting", "testing", "training"}
 FOLDERS = {"artifact", "dialects", "fit", "frontend", "passes", "report", "runtime", "tools", "trace"}
 
 # layer: (layers it may import, packages from outside it may import). A module of tstorch/ that is named in no set

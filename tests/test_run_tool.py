@@ -128,6 +128,8 @@ def test_the_level_of_an_annotation_is_a_suffix(text, path, level):
 def test_a_wrong_answer_exits_with_1(path, monkeypatch):
     wrong = {"tolerance": 1e-3, "outputs": [{"output": "y", "reference": "NumPy", "error": 0.5, "ok": False}]}
     monkeypatch.setattr("tstorch.tools.microscope.check_outputs", lambda *_: wrong)
+    for name in ("recompiled", "find_deviation"):  # the artifact of this test was compiled from no model
+        monkeypatch.setattr(f"tstorch.tools.microscope.{name}", lambda *_: None)
     out = io.StringIO()
     assert examine(Request(model=str(path), iterations=1, check=True), out=out, err=io.StringIO()) == 1
     assert "WONT-RUN" in out.getvalue()

@@ -17,8 +17,11 @@ from tstorch.diagnostics import DiagnosticError, ExitCode, write_text_atomically
 from tstorch.fit.classes import judge_classes
 from tstorch.inputs import law_text, load_arrays, save_arrays
 from tstorch.levels import Level
+from tstorch.numerics import capture, find_deviation, find_divergence, hunt
+from tstorch.numerics.probe import Probe
 from tstorch.report.chrome_trace import write_chrome_trace
 from tstorch.report.terminal import print_report
+from tstorch.saved import is_artifact, recompiled
 from tstorch.session import Arrays, Measured, Model, load
 from tstorch.training import LoadOptions, Trainer, cut_batches, train
 
@@ -53,6 +56,8 @@ class Request:
     iterations: int | None = None
     warmup: int = 2
     check: bool = False
+    capture: Sequence[str] = ()
+    nan_hunt: bool = False
     full: bool = False
     report: str | None = None
     trace: str | None = None
@@ -73,16 +78,59 @@ def examine(request: Request, *, out: TextIO, err: TextIO) -> ExitCode:
     with _progress(notes) as progress, _load(request, given, progress) as model:
         _say_adapter(notes, model)
         inputs = given if given is not None else _drawn(notes, model, request.seed)
+        if request.nan_hunt:
+            return _hunt(model, inputs, progress, out)
+        if request.capture:
+            Probe(model, inputs).check_names(request.capture)
         outputs = model.run(inputs)
         trace = model.profile(given, iterations=request.iterations, warmup=request.warmup, seed=request.seed)
         if request.check:
             progress("check", 0, 0)
-            trace.measured["check"] = check_outputs(model.compiled, inputs, outputs)
+            trace.measured["check"] = _checked(request, model, inputs, outputs, progress)
         trace.measured["classes"] = list(judge_classes(model.whole, model.compiled))
         report = trace.report()
+        outputs |= _captured(request, model, inputs, notes)
         _write_files(request, model, trace, report, outputs)
     print_report(report, Console(file=out, highlight=False, markup=False), full=request.full)
     return ExitCode.DIAGNOSTIC if report["verdict"]["status"] == "WONT-RUN" else ExitCode.OK
+
+
+def _checked(
+    request: Request, model: Model, inputs: Arrays, outputs: Arrays, progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """The comparison with references and, where an output is wrong, the first node or dispatch that is."""
+    stored = is_artifact(request.model)
+    compiled = recompiled(request.model, request.weights) if stored else model.compiled
+    found = check_outputs(compiled, inputs, outputs)
+    if not all(row["ok"] for row in found["outputs"]):
+        progress("find the first wrong node", 0, 0)
+        first = find_deviation(model, compiled, inputs) if stored else find_divergence(model, inputs, found)
+        found["first"] = first.to_json() if first else None
+    return found
+
+
+def _captured(request: Request, model: Model, inputs: Arrays, notes: Console) -> Arrays:
+    """The tensors that `--capture` names; what had to be taken apart for them is said."""
+    if not request.capture:
+        return {}
+    found = capture(model, inputs, request.capture)
+    for each in found.unfused:
+        notes.print(f"capture: taken apart: {each}")
+    if not found.unfused:
+        notes.print("capture: nothing had to be taken apart")
+    return found.arrays
+
+
+def _hunt(model: Model, inputs: Arrays, progress: Callable[[str, int, int], None], out: TextIO) -> ExitCode:
+    """Says the first node that makes a NaN or an infinity; exits with 1 where there is one."""
+    progress("look for a NaN or an infinity", 0, 0)
+    found = hunt(model, inputs)
+    looked = f"{found.tensors} tensors looked at, in {found.runs} runs"
+    if found.maker is None:
+        out.write(f"no node makes a NaN or an infinity ({looked})\n")
+        return ExitCode.OK
+    out.write(f"{found.maker}\n({looked})\n")
+    return ExitCode.DIAGNOSTIC
 
 
 def _train(request: Request, asked: Training, given: Arrays | None, notes: Console, out: TextIO) -> ExitCode:

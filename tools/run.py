@@ -10,6 +10,8 @@ from tstorch.diagnostics import UsageError
 from tstorch.levels import Level
 from tstorch.tools.common import add_compile_arguments, guarded, parse_dims, split_names
 
+SIDE_BY_SIDE = ("check", "train", "capture", "output", "json", "trace", "chrome_trace", "annotate", "save_artifact")
+"""What asks for a measured run, and a hunt is none."""
 ANNOTATED = [level for level in Level if level is not Level.ARTIFACT]
 
 
@@ -25,6 +27,10 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError("--embed-weights says how to --save-artifact FILE; give that too")
     if options.train and options.check:
         raise UsageError("--check compares a run's outputs, and --train has none; leave one of them out")
+    if options.capture and not options.output:
+        raise UsageError("--capture says which tensors to save; say where with --output FILE.npz")
+    if options.nan_hunt and (alone := [name for name in SIDE_BY_SIDE if getattr(options, name)]):
+        raise UsageError(f"--nan-hunt is a run of its own; leave out --{alone[0].replace('_', '-')}")
     if options.labels and not options.train:
         raise UsageError("--labels are what --train LOSS compares with; give that too")
     annotate, level = split_level(options.annotate)
@@ -49,6 +55,8 @@ def _run(options: argparse.Namespace) -> int:
             iterations=options.iterations,
             warmup=options.warmup,
             check=options.check,
+            capture=split_names(options.capture),
+            nan_hunt=options.nan_hunt,
             full=options.full,
             report=options.json,
             trace=options.trace,
@@ -84,7 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--output", metavar="FILE.npz", help="write the outputs by name")
     run.add_argument("--warmup", metavar="N", type=_count, default=2, help="runs before any is counted (default: 2)")
     run.add_argument("--iterations", metavar="N", type=_positive, help="runs of each kind (default: about 10 s in all)")
-    run.add_argument("--check", action="store_true", help="compare the outputs with NumPy's and onnxruntime's")
+    run.add_argument(
+        "--check", action="store_true", help="compare the outputs with references; find the first wrong node"
+    )
+    run.add_argument(
+        *("--capture",),
+        metavar="NAME[,NAME]",
+        action="append",
+        default=[],
+        help="write inner tensors too, by their ONNX names, into --output's file",
+    )
+    run.add_argument("--nan-hunt", action="store_true", help="find the first node that makes a NaN or an infinity")
     run.add_argument(
         *("--isolation",),
         choices=["process", "none"],

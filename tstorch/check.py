@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.prim.reference import evaluate
 from tstorch.dialects.prim.stored import is_coded, numbers_of
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
+from tstorch.frontend.graph import ModelGraph
 from tstorch.passes.convert.convert_onnx_to_prim import ConvertOnnxToPrimPass
 from tstorch.passes.program.cut_segments import CutSegmentsPass
 from tstorch.pipeline import optional_passes, run_passes
@@ -38,7 +39,7 @@ def check_outputs(compiled: Compiled, inputs: Arrays, outputs: Arrays) -> dict[s
     if compiled.model is None:
         raise DiagnosticError("--check needs the model: an artifact holds nothing to compare its answer with")
     precision, unavailable = Precision(), dict[str, str]()
-    references = {"NumPy": _numpy_outputs(compiled, inputs, precision)}
+    references = {"NumPy": numpy_outputs(compiled, inputs, precision)}
     other = OnnxRuntime.of(compiled.model, inputs)
     if other is not None:
         try:
@@ -83,10 +84,16 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(a - b).max()) / (largest or 1.0)
 
 
-def _numpy_outputs(compiled: Compiled, inputs: Arrays, precision: Precision) -> Arrays:
-    """The model at level prim by the ops' own references, without the passes and rules that only make it faster."""
+def numpy_outputs(
+    compiled: Compiled, inputs: Arrays, precision: Precision | None = None, give: Sequence[str] = ()
+) -> Arrays:
+    """The model at level prim by the ops' own references, without the passes and rules that only make it faster.
+
+    `give` names inner tensors that are given out too; `precision` learns what the model computes in.
+    """
     assert compiled.model is not None
-    recipe = replace(compiled.recipe, rules=(), without=optional_passes(), plugins=False)
+    precision = precision or Precision()
+    recipe = replace(compiled.recipe, rules=(), without=optional_passes(), plugins=False, give=give)
     module = imported(compiled.model, recipe, compiled.store)
 
     def weight(op: WeightOp | DerivedOp) -> np.ndarray:
@@ -122,6 +129,8 @@ class OnnxRuntime:
     module: Any
     model: str | bytes
     inputs: Arrays
+    folder: Path | None = None
+    """Where external data lies, of a model that is no file."""
 
     @classmethod
     def of(cls, model: Any, inputs: Arrays) -> OnnxRuntime | None:
@@ -133,6 +142,11 @@ class OnnxRuntime:
         else:
             source = model if isinstance(model, bytes) else model.SerializeToString()
         return cls(importlib.import_module("onnxruntime"), source, inputs)
+
+    def giving(self, graph: ModelGraph, tensors: Sequence[str]) -> OnnxRuntime:
+        """The same with inner tensors as the outputs."""
+        model, folder = graph.with_outputs(tensors)
+        return replace(self, model=model, folder=folder)
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -147,6 +161,8 @@ class OnnxRuntime:
         options.log_severity_level = 3  # errors only: its advice on the model is not what was asked for
         if not optimised:
             options.graph_optimization_level = self.module.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if self.folder is not None:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.folder))
         session = self.module.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, dict(self.inputs)), strict=True))

@@ -22,7 +22,7 @@ from tstorch.frontend.weights import WeightStore
 from tstorch.levels import Level, get_pipeline
 from tstorch.passes.convert.onnx.node import DataDependentError
 from tstorch.passes.program.cut_segments import CutSegmentsPass
-from tstorch.pipeline import compile, parse_passes, plan
+from tstorch.pipeline import compile, parse_passes, plan, run_passes
 from tstorch.plugins import Extensions
 from tstorch.registry import CompilerContext, make_context
 from tstorch.target import Target, set_target
@@ -61,6 +61,7 @@ class Recipe:
     rules: Sequence[str] = ()
     without: Sequence[str] = ()
     keep: Collection[str] = ()
+    give: Sequence[str] = ()
     instead: Mapping[str, Sequence[str]] = field(default_factory=dict)
     plugins: bool = True
 
@@ -136,6 +137,15 @@ def compile_module(module: ModuleOp, parent: Compiled) -> Compiled:
         return _lowered(module, replace(parent, stages=Stages(), recipe=recipe), recipe.context())
 
 
+def compile_by(model: str | Path, recipe: Recipe, specs: Sequence[str]) -> Compiled:
+    """Compiles a model by these passes and no others, as an artifact's manifest lists them. Raises DiagnosticError."""
+    store, context = WeightStore(), recipe.context()
+    module = imported(model, recipe, store)
+    run_passes(module, parse_passes(",".join(specs), context.extensions), context)
+    artifact = emit_artifact(module, pipeline=specs, rules=())
+    return Compiled(artifact, weight_sources(artifact, store), Stages(), model, recipe, store)
+
+
 def _lowered(module: ModuleOp, made: Compiled, context: CompilerContext) -> Compiled:
     """Compiles a module at level onnx to the end."""
     recipe, stages = made.recipe, made.stages
@@ -177,7 +187,7 @@ def prepare(recipe: Recipe, context: CompilerContext) -> None:
 
 def imported(model: AnyModel, recipe: Recipe, store: WeightStore | None = None) -> ModuleOp:
     """The model at level onnx, for the recipe's target."""
-    module = import_model(model, dims=recipe.dims, store=store, keep=recipe.keep, shapes=recipe.shapes)
+    module = import_model(model, recipe.dims, store, recipe.keep, recipe.shapes, recipe.give)
     set_target(module, recipe.target)
     return module
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from tstorch.artifact.format import Artifact
-from tstorch.compiled import Compiled, Sources, Stages
+from tstorch.compiled import Compiled, Recipe, Sources, Stages, compile_by
 from tstorch.diagnostics import DiagnosticError
 from tstorch.frontend.model_file import ModelFile
 from tstorch.frontend.weights import WeightStore
+from tstorch.target import Target
 
 
 def is_artifact(model: object) -> bool:
@@ -36,6 +37,29 @@ def read_artifact(path: Any, given: Mapping[str, Any], weights: str | Path | Non
     artifact = Artifact.read(path)
     sources = _sources(Path(path), artifact, weights)
     return Compiled(artifact, sources, Stages({"import": 1e3 * (time.perf_counter() - begin)}))
+
+
+def recompiled(path: str | Path, weights: str | Path | None = None) -> Compiled:
+    """What an artifact's model compiles to now, for its target and dims and by its passes.
+
+    The model is looked for as `read_artifact` does. Raises DiagnosticError where it is not found, or is another one.
+    """
+    manifest = Artifact.read(path).manifest
+    place = Path(weights) if weights is not None else Path(path).parent
+    name, digest = manifest["model"]["path"], manifest["model"]["sha256"]
+    file = place / name if place.is_dir() else place
+    if not file.is_file():
+        raise DiagnosticError(
+            f"--check needs the model: '{path}' was compiled from '{name}', which was not found in '{place}'; "
+            "say where it is with --weights"
+        )
+    if (found := ModelFile(file).sha256) != digest:
+        raise DiagnosticError(
+            f"--check needs the model: '{path}' was compiled from a '{name}' of sha256 {digest[:16]}..., and '{file}' "
+            f"has {found[:16]}...: the model has changed since; compile it again"
+        )
+    recipe = Recipe(Target.from_json(manifest["target"]), manifest["dims"])
+    return compile_by(file, recipe, manifest["pipeline"])
 
 
 def read_sources(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:

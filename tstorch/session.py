@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -19,7 +20,7 @@ from tstorch.instruments import module_text
 from tstorch.levels import Level
 from tstorch.passes.trace.annotate_trace import annotate
 from tstorch.report.build import build_report
-from tstorch.runtime.client import Isolation, Worker
+from tstorch.runtime.client import Isolation, LoadReport, Worker
 from tstorch.runtime.start import WorkerStart
 from tstorch.saved import is_artifact, read_artifact, read_sources
 from tstorch.specialise import Special, Specialiser
@@ -59,16 +60,42 @@ class Model:
         self._progress = progress
         self.compiled = compiled
         self._folder = tempfile.TemporaryDirectory(prefix="tstorch-")
-        path = Path(self._folder.name) / "model.tst"
+        self._path = Path(self._folder.name) / "model.tst"
         with compiled.stages.measure("codegen"):
-            compiled.artifact.write(path)
+            compiled.artifact.write(self._path)
         self._special = Specialiser(compiled, Path(self._folder.name))
-        known = {"specialise": self._specialise} if compiled.segments else {}
-        self._loaded = worker.load(path, compiled.sources, progress, **known)
+        self._loaded = self._load()
         self._startup_ms = dict(worker.startup_ms)
         self._load_ms = 1e3 * (time.perf_counter() - begin)
         self._first_run_ms: float | None = None
+        self._is_away = False
         self._special_ms = 0.0
+
+    def _load(self) -> LoadReport:
+        known = {"specialise": self._specialise} if self.compiled.segments else {}
+        return self._worker.load(self._path, self.compiled.sources, self._progress, **known)
+
+    @contextmanager
+    def giving(self, tensors: Sequence[str]) -> Iterator[Model]:
+        """This model with inner tensors as further outputs: it takes this one's place on the GPU until the block ends.
+
+        Compiles it again, as this one was; raises DiagnosticError where this one was read from an artifact.
+        """
+        made = self.compiled
+        if made.model is None:
+            raise DiagnosticError("an artifact gives out what it was compiled to; give the model it was compiled from")
+        with self.beside(compile_model(made.model, replace(made.recipe, give=tuple(tensors)))) as model:
+            yield model
+
+    @contextmanager
+    def beside(self, compiled: Compiled) -> Iterator[Model]:
+        """Something else that was compiled, in this model's place on the GPU until the block ends."""
+        other = Model(self._worker, compiled, self._progress, time.perf_counter())
+        try:
+            yield other
+        finally:
+            other._folder.cleanup()
+            self._is_away = True
 
     @property
     def artifact(self) -> Artifact:
@@ -111,9 +138,16 @@ class Model:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """The model's outputs by name. Raises RunError for inputs of wrong name, dtype or shape, and a dead worker."""
+        self._return()
         measured = self._worker.measure(dict(inputs), self.ENTRY)
         self._note_first_run(measured.whole_ns / 1e6)
         return measured.outputs
+
+    def _return(self) -> None:
+        """Takes its place on the GPU again, where something else had it."""
+        if self._is_away:
+            self._is_away = False
+            self._load()
 
     def _note_first_run(self, milliseconds: float) -> None:
         """Keeps how long the first run took, and what of that went to segments whose shapes it told."""
@@ -134,6 +168,7 @@ class Model:
         given = self.draw_inputs(seed) if inputs is None else dict(inputs)
         counts = {"iterations": iterations, "warmup": warmup, "seconds": seconds}
         before = environment()
+        self._return()
         ceilings = self._worker.ceilings()  # first, so that the profile's count of dispatches is complete
         profile = self._worker.profile(given, entry=self.ENTRY, progress=self._progress, **counts)
         self._note_first_run(profile["first_run_ms"])

@@ -136,7 +136,7 @@ def in_order(nodes: Sequence[NodeProto], known: Collection[str], ids: Sequence[s
     waits: list[int] = []
     users: dict[int, list[int]] = {}
     for position, node in enumerate(nodes):
-        needed = {makers[name] for name in _reads(node) if name in makers}
+        needed = {makers[name] for name in reads_of(node) if name in makers}
         for name in node.input:
             if name and name not in makers and name not in known:
                 raise OnnxImportError(
@@ -162,8 +162,8 @@ def _makers(nodes: Sequence[NodeProto], known: Collection[str], ids: Sequence[st
     return makers
 
 
-def _reads(node: NodeProto) -> Iterator[str]:
-    """Names that the node reads, those of its subgraphs included (which may be their own)."""
+def reads_of(node: NodeProto) -> Iterator[str]:
+    """The names that a node reads, those of its subgraphs included (which may be their own)."""
     yield from filter(None, node.input)
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
@@ -173,7 +173,7 @@ def _reads(node: NodeProto) -> Iterator[str]:
 def _reads_of_graph(graph: GraphProto) -> Iterator[str]:
     own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     own.update(name for node in graph.node for name in node.output)
-    names = [name for node in graph.node for name in _reads(node)] + [value.name for value in graph.output]
+    names = [name for node in graph.node for name in reads_of(node)] + [value.name for value in graph.output]
     return (name for name in names if name not in own)
 
 

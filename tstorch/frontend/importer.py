@@ -67,27 +67,35 @@ def import_model(
     store: WeightStore | None = None,
     keep: Collection[str] = (),
     shapes: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    give: Sequence[str] = (),
 ) -> ModuleOp:
     """The model as a module at level onnx.
 
     `dims` binds symbolic dimensions by name, or open ones by place (`image.0`), `shapes` those that are left, by what
     the graph inputs of these names have. `store` learns where the weights lie.
-    `keep` names initializers that stay references however small they are (to be trained, say).
+    `keep` names initializers that stay references however small they are (to be trained, say). `give` names tensors
+    of the main graph that are given out behind its own outputs.
     Raises OnnxImportError for what cannot be read or is no ONNX, UsageError for a dimension that does not exist.
     """
     file = ModelFile(source)
     (store if store is not None else WeightStore()).add(file)
-    return _Importer(file, dict(dims or {}), frozenset(keep), shapes).module()
+    return _Importer(file, dict(dims or {}), frozenset(keep), shapes, give).module()
 
 
 class _Importer:
     """The state of one import: what is the same for the main graph, its subgraphs and its functions."""
 
     def __init__(
-        self, file: ModelFile, dims: Mapping[str, int], keep: Collection[str], shapes: Mapping[str, Sequence[int]]
+        self,
+        file: ModelFile,
+        dims: Mapping[str, int],
+        keep: Collection[str],
+        shapes: Mapping[str, Sequence[int]],
+        give: Sequence[str],
     ):
         self.file = file
         self.keep = keep
+        self.results = [*(value.name for value in file.proto.graph.output), *give]
         model = file.proto
         check_names(model)
         check_dense(model)
@@ -124,19 +132,19 @@ class _Importer:
             argument.name_hint = name_hint(name)
         builder = _GraphBuilder(self, graph, self.opsets, "", "")
         builder.fill(graph, environment, block)
-        missing = [value.name for value in graph.output if value.name not in environment]
+        missing = [name for name in self.results if name not in environment]
         if missing:
             raise OnnxImportError(f"graph output '{missing[0]}' is computed by no node")
         for value in graph.output:
             if value.type.WhichOneof("value") not in (None, "tensor_type"):
                 kind = str(value.type.WhichOneof("value")).removesuffix("_type").replace("_", " ")
                 raise OnnxImportError(f"graph output '{value.name}' is stated as a {kind}; it must be a tensor")
-        block.add_op(ReturnOp(*(environment[value.name] for value in graph.output)))
-        module = ModuleOp([self._function(graph, block)])
+        block.add_op(ReturnOp(*(environment[name] for name in self.results)))
+        module = ModuleOp([self._function(block)])
         self._annotate(module)
         return module
 
-    def _function(self, graph: GraphProto, block: Block) -> FuncOp:
+    def _function(self, block: Block) -> FuncOp:
         returned = block.last_op
         types = [value.type for value in block.args], [value.type for value in returned.operands] if returned else []
         function = FuncOp("main", types, Region(block))
@@ -144,7 +152,7 @@ class _Importer:
             DictionaryAttr({"tst.name": StringAttr(value.name), "tst.law": input_law(value.name, argument)})
             for value, argument in zip(self.inputs, block.args, strict=True)
         )
-        function.res_attrs = ArrayAttr(DictionaryAttr({"tst.name": StringAttr(value.name)}) for value in graph.output)
+        function.res_attrs = ArrayAttr(DictionaryAttr({"tst.name": StringAttr(name)}) for name in self.results)
         return function
 
     def _annotate(self, module: ModuleOp) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tstorch.report.headline import Row, labelled, timing_text
 from tstorch.report.names import few, node_names
 from tstorch.report.units import bytes_text, count_text, ms_text, share_text, time_text
+from tstorch.report.wrong import first_wrong
 from tstorch.trace.schema import Record
 
 KERNELS = 5
@@ -17,6 +18,8 @@ ALIVE = 3
 
 def rows(report: Record, *, full: bool) -> Iterator[Row]:
     """Label and text of each line of every section; `full` lifts the bounds and adds the table of nodes."""
+    if first := (report["check"] or {}).get("first"):
+        yield from labelled("First wrong node", first_wrong(first))
     yield from labelled("Adapter", _adapter(report))
     yield "Steady latency", _steady(report)
     yield from labelled("Cold start", _cold(report))

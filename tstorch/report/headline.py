@@ -85,7 +85,7 @@ def _conclusion(report: Record) -> list[str]:
     """What holds here: whether the answer is right and fits, what the times are worth; then what holds elsewhere."""
     here = f"{report['verdict']['status']} on {report['adapter']['name']}"
     first = "; ".join([here, _right(report), _fits(report), timing_text(report["timing"])])
-    return [first, *(_elsewhere(fit) for fit in report["classes"])]
+    return [first, *_first_wrong(report), *(_elsewhere(fit) for fit in report["classes"])]
 
 
 def _elsewhere(fit: Record) -> str:
@@ -114,6 +114,15 @@ def _right(report: Record) -> str:
         f"outputs {word}: largest error {worst['error']:.1e} of '{worst['output']}' against {worst['reference']} "
         f"(limit {check['tolerance']:.0e})"
     )
+
+
+def _first_wrong(report: Record) -> list[str]:
+    """The node that the wrong output comes from, where `--check` looked for it."""
+    first = (report["check"] or {}).get("first")
+    if first is None:
+        return []
+    error = "not comparable" if first["error"] is None else f"error {first['error']:.1e}"
+    return [f"first wrong: '{first['node']}' ({first['op_type']}), {error}; what it reads is right"]
 
 
 def _fits(report: Record) -> str:
