@@ -191,7 +191,8 @@ def test_the_host_looks_at_conditions_counts_and_shapes_alone(name, monkeypatch)
         monkeypatch.setattr(Device, "mapped", lambda self, buffer: mapped.append(buffer) or whole(self, buffer))
         looks = loaded._worker.measure(inputs).looks
     outputs = len(loaded.outputs)
-    assert list(looks) == sizes
+    assert [look["bytes"] for look in looks] == sizes
+    assert all(look["tensors"] and look["cause"] for look in looks)
     assert [buffer.name for buffer in mapped] == ["look"] * len(sizes) + ["output"] * outputs
     assert {buffer.bytes for buffer in mapped[:-outputs]} == {LOOK_BYTES}
     assert max(sizes) <= LOOK_BYTES

@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from models import mlp
 from report_fixtures import small_trace
 
+from tstorch.compiled import compile_model
+from tstorch.report.idle import idle_run
 from tstorch.report.views import cold, fusion, kernels, memory, modules, nodes, summary
+from tstorch.session import make_recipe
 from tstorch.tools import trace as tool
 from tstorch.trace.file import write_trace
 from tstorch.trace.join import gpu_us
@@ -102,6 +106,68 @@ def test_an_arenas_unused_part_is_taken_at_its_fullest():
     data = memory.view(small_trace()).data
     assert data["buffers"][0]["fragmentation"] == pytest.approx(1 - 1000 / 802816)
     assert data["peak"]["live_bytes"] == 1000
+
+
+def test_what_lives_at_the_peak_has_its_node_and_module():
+    trace = small_trace()
+    trace.tensors[0]["name"] = trace.timeline[1]["tensors"][1] = "conv1"
+    rows = {row["name"]: (row["node"], row["module"]) for row in memory.view(trace).data["peak"]["tensors"]}
+    assert rows == {"conv1": ("conv1", "layer1.conv"), "conv2_out": ("", "")}
+
+
+def test_memory_needs_no_run(tmp_path, capsys):
+    artifact = compile_model(mlp(batch=1), make_recipe("cpu")).artifact
+    artifact.write(tmp_path / "mlp.tst")
+    assert tool.main(["memory", str(tmp_path / "mlp.tst"), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["memory"] is None
+    assert data["timeline"] == artifact.memory["timeline"]
+    assert data["peak"]["live_bytes"] == artifact.memory["lower_bound"]
+    assert sum(data["planned"].values()) == sum(buffer["bytes"] for buffer in artifact.program["buffers"])
+    assert tool.main(["memory", str(tmp_path / "mlp.tst")]) == 0
+    assert "as measured" not in capsys.readouterr().out
+    assert tool.main(["kernels", str(tmp_path / "mlp.tst")]) == 1
+
+
+def test_memory_over_time_and_what_runs_allocate_are_shown():
+    trace = small_trace()
+    event = {"ms": 1.0, "name": "a", "category": "weight", "bytes": 1024, "live_bytes": 1024}
+    trace.allocations = [event, event | {"live_bytes": 2048}, event | {"bytes": -1024}]
+    made = {"leak": {"count": 9, "bytes": 9216}}
+    trace.measured["memory"]["steady"] = {
+        "runs": 9, "allocations": 9, "bytes": 9216, "made": made, "slope": 1024.0, "resident_slope": None,
+    }  # fmt: skip
+    text = "\n".join(memory.view(trace).lines)
+    assert "2.00 KiB made (weight, 2 x)" in text
+    assert "1.00 KiB given back (weight, 1 x)" in text
+    assert "allocated during 9 steady runs: 9 x leak (9.00 KiB)" in text
+    assert "live bytes grow by 1.00 KiB a run, over 9 runs" in text
+
+
+def test_each_wait_for_the_device_stands_under_its_part():
+    trace = small_trace()
+    trace.header["outputs"] = [{"name": "y", "bytes": 4000}]
+    look = {"tensors": ["n"], "bytes": 8, "cause": "which branch is taken", "us": 40.0}
+    trace.measured["synchronisations"] = {"count": 1, "bytes": 8, "us": 60.0, "each": [look], "other_us": 20.0}
+    lines = [line.strip() for line in summary.view(trace).lines]
+    first = next(at for at, line in enumerate(lines) if " sync" in line)
+    assert lines[first + 1].endswith("the host waits for n (8 B): which branch is taken")
+    assert lines[first + 2].endswith("another submission, without a look")
+    assert any(line.endswith("the host waits for y (3.91 KiB): the caller gets the outputs") for line in lines)
+
+
+def test_why_a_run_after_a_pause_is_slower_adds_up():
+    trace = small_trace()
+    parts = trace.measured["parts_us"] | {"gpu": 1500.0, "handoff": 130.0, "whole": 2100.0}
+    trace.measured["idle"] = {"pause_s": 2.0, "parts_us": parts, "clock": 0.4}
+    found = idle_run(trace)
+    assert (found["clock"], found["caches"], found["host"]) == pytest.approx((400, 100, 30))
+    assert found["whole"] - found["steady"] == pytest.approx(
+        sum(found[part] for part in ("clock", "caches", "host", "waking"))
+    )
+    assert any("after 2 s of idling takes 2.10 ms, 1.40 x the steady one" in line for line in summary.view(trace).lines)
+    trace.measured["idle"] = None
+    assert idle_run(trace) is None
 
 
 def binding(buffer, offset, size, access):

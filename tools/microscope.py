@@ -55,6 +55,7 @@ class Request:
     outputs: str | None = None
     iterations: int | None = None
     warmup: int = 2
+    idle: float | None = None
     check: bool = False
     capture: Sequence[str] = ()
     nan_hunt: bool = False
@@ -83,7 +84,8 @@ def examine(request: Request, *, out: TextIO, err: TextIO) -> ExitCode:
         if request.capture:
             Probe(model, inputs).check_names(request.capture)
         outputs = model.run(inputs)
-        trace = model.profile(given, iterations=request.iterations, warmup=request.warmup, seed=request.seed)
+        counts = {"iterations": request.iterations, "warmup": request.warmup, "idle": request.idle}
+        trace = model.profile(given, **counts, seed=request.seed)
         if request.check:
             progress("check", 0, 0)
             trace.measured["check"] = _checked(request, model, inputs, outputs, progress)
@@ -148,7 +150,8 @@ def _train(request: Request, asked: Training, given: Arrays | None, notes: Conso
         batches = cut_batches(trainer.inputs, given | labels)
         losses = _steps(trainer, batches, asked.steps, notes)
         parameters = trainer.parameters()
-        trace = trainer.profile(batches[0], iterations=request.iterations, warmup=request.warmup)
+        counts = {"iterations": request.iterations, "warmup": request.warmup, "idle": request.idle}
+        trace = trainer.profile(batches[0], **counts)
         trace.measured["classes"] = list(judge_classes(trainer.whole, trainer.compiled))
         report = trace.report()
         report["training"] = {"loss": asked.loss, "optimizer": asked.optimizer, "lr": asked.lr, "losses": losses}

@@ -54,6 +54,7 @@ def _run(options: argparse.Namespace) -> int:
             outputs=options.output,
             iterations=options.iterations,
             warmup=options.warmup,
+            idle=options.idle,
             check=options.check,
             capture=split_names(options.capture),
             nan_hunt=options.nan_hunt,
@@ -92,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--output", metavar="FILE.npz", help="write the outputs by name")
     run.add_argument("--warmup", metavar="N", type=_count, default=2, help="runs before any is counted (default: 2)")
     run.add_argument("--iterations", metavar="N", type=_positive, help="runs of each kind (default: about 10 s in all)")
+    run.add_argument(
+        *("--idle",),
+        metavar="SECONDS",
+        type=_seconds,
+        help="the pause before the single run that is measured by itself (0: none)",
+    )
     run.add_argument(
         "--check", action="store_true", help="compare the outputs with references; find the first wrong node"
     )
@@ -143,6 +150,17 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    """A pause."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds") from None
+    if not 0 <= seconds <= 600:
+        raise argparse.ArgumentTypeError("0 to 600 seconds")
+    return seconds
 
 
 def _positive(text: str) -> int:

@@ -7,9 +7,14 @@ import json
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
+from zipfile import is_zipfile
 
 from tstorch.diagnostics import UsageError
 from tstorch.tools.common import guarded
+
+if TYPE_CHECKING:
+    from tstorch.trace.schema import Trace
 
 VIEWS = {
     "summary": "the headline, the waterfall of a run's parts, and how far to trust the figures",
@@ -21,6 +26,8 @@ VIEWS = {
     "cold": "the stages from start to first result",
 }
 DIFF = "diff"
+PLANNED = "memory"
+"""The view that needs no run: it reads an artifact too."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,10 +42,19 @@ def _show(options: argparse.Namespace) -> int:
     expected = 2 if options.view == DIFF else 1
     if len(options.file) != expected:
         raise UsageError(f"tstorch-trace {options.view}: {len(options.file)} files given, {expected} expected")
-    view = import_module(f"tstorch.report.views.{options.view}").view(*map(read_trace, options.file))
+    read = _planned_or_measured if options.view == PLANNED else read_trace
+    view = import_module(f"tstorch.report.views.{options.view}").view(*map(read, options.file))
     text = json.dumps(view.data, indent=1, allow_nan=False) if options.json else "\n".join(view.lines)
     sys.stdout.write(f"{text}\n")
     return 0
+
+
+def _planned_or_measured(path: str) -> Trace:
+    """A trace, or what an artifact plans."""
+    from tstorch.trace.file import read_trace
+    from tstorch.trace.planned import planned_trace
+
+    return planned_trace(path) if is_zipfile(path) else read_trace(path)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         "tstorch-trace", description=f"{__doc__}\n\n{names}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("view", choices=[*VIEWS, DIFF], metavar="VIEW", help="one of the above")
-    parser.add_argument("file", nargs="+", metavar="FILE", help="a trace that tstorch-run --trace wrote; two for diff")
+    parser.add_argument(
+        "file",
+        nargs="+",
+        metavar="FILE",
+        help="a trace that tstorch-run --trace wrote (two for diff); for memory also an artifact",
+    )
     parser.add_argument("--json", action="store_true", help="print the data, not the text")
     return parser
 

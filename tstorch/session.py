@@ -162,11 +162,15 @@ class Model:
         iterations: int | None = None,
         warmup: int = 2,
         seconds: float = 10.0,
+        idle: float | None = None,
         seed: int = 0,
     ) -> Measured:
-        """Measures about `seconds` of runs, or `iterations` of each kind, on drawn inputs where none are given."""
+        """Measures about `seconds` of runs, or `iterations` of each kind, on drawn inputs where none are given.
+
+        `idle` is the pause in seconds before the single run that is measured by itself (0: none).
+        """
         given = self.draw_inputs(seed) if inputs is None else dict(inputs)
-        counts = {"iterations": iterations, "warmup": warmup, "seconds": seconds}
+        counts = {"iterations": iterations, "warmup": warmup, "seconds": seconds, "idle": idle}
         before = environment()
         self._return()
         ceilings = self._worker.ceilings()  # first, so that the profile's count of dispatches is complete

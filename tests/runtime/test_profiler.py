@@ -8,7 +8,8 @@ import pytest
 from tstorch.runtime.ceilings import better
 from tstorch.runtime.client import Worker
 from tstorch.runtime.faults import InjectedFault
-from tstorch.runtime.profiler import PARTS, Clocking, Samples, profile, summarise
+from tstorch.runtime.profiler import PARTS, Clocking, Samples, profile, summarise, synchronised
+from tstorch.runtime.steady import slope
 
 X = np.ones((4, 25), np.float32)
 FACTS = {
@@ -77,6 +78,22 @@ def test_on_shared_cores_parts_are_means_over_the_quieter_half():
     assert sum(parts.values()) == pytest.approx(2 * parts["whole"])
 
 
+def test_each_synchronisation_has_the_gap_that_it_lies_in():
+    samples = Samples(light=[light(30e3, 200e3), light(30e3, 100e3)], gaps=[[1e3, 5e3, 2e3], [3e3, 7e3, 2e3]])
+    look = {"tensors": ["n"], "bytes": 8, "cause": "which branch is taken", "gap": 1}
+    samples.looks = (look,)
+    found = synchronised(samples, Clocking(True))
+    assert found == {
+        "count": 1,
+        "bytes": 8,
+        "each": [{"tensors": ["n"], "bytes": 8, "cause": "which branch is taken", "us": pytest.approx(6.0)}],
+        "other_us": pytest.approx(4.0),
+    }
+    assert synchronised(samples, Clocking(True, True))["each"][0]["us"] == pytest.approx(7.0), "the quieter half"
+    samples.gaps = [[], []]
+    assert synchronised(samples, Clocking(False))["each"][0]["us"] is None
+
+
 def test_dispatches_without_a_whole_to_share_have_no_time():
     samples = Samples(launch=[40e3], plain=[1], detailed=[[20e3, 30e3]])
     assert summarise(samples, FACTS, "run", Clocking(True))["dispatches"] == []
@@ -88,7 +105,7 @@ def test_the_order_of_a_round_turns_with_each():
     measure = worker.measure
     worker.measure = lambda *a, kind="plain", **k: (kinds.append(kind), measure(*a, kind=kind, **k))[1]
     profile(worker, {}, iterations=2, warmup=0)
-    assert kinds[-6:] == ["detailed", "light", "plain", "plain", "light", "detailed"]
+    assert kinds[4:10] == ["detailed", "light", "plain", "plain", "light", "detailed"]
 
 
 def test_without_a_clock_the_host_times_and_says_so():
@@ -111,10 +128,10 @@ class FakeWorker:
     def adapter_info(self):
         return {"class": self.device_class}
 
-    def facts(self):
+    def facts(self, *, events=False):
         submitted = {"runs": self.runs, "model": 2 * self.runs, "other": 0}
         clock = {"quality": self.clock, "quantum_ns": 1.0, "period_ns": 1.0}
-        rest = {"memory": {}, "submitted": submitted, "loop_cap": None, "fingerprint": "f"}
+        rest = {"memory": {}, "allocations": [], "submitted": submitted, "loop_cap": None, "fingerprint": "f"}
         return {"clock": clock, "dispatches": {"run": [0, 1]}, **rest}
 
     def instrument(self, name, **options):
@@ -140,7 +157,7 @@ class FakeWorker:
 
 @pytest.fixture(autouse=True)
 def no_idling(monkeypatch):
-    monkeypatch.setattr("tstorch.runtime.profiler._IDLE_SECONDS", {"cpu": 0, "integrated": 0, "discrete": 0})
+    monkeypatch.setattr("tstorch.runtime.profiler.PAUSE_SECONDS", {"cpu": 0, "integrated": 0, "discrete": 0})
 
 
 def test_a_measurement_under_a_falling_clock_is_taken_again():
@@ -214,7 +231,7 @@ def typical_parts(samples):
 def test_a_profile_adds_up_and_counts_every_dispatch(artifact):
     with Worker.start() as worker:
         worker.load(artifact, {})
-        result = worker.profile({"x": X, "z": X}, iterations=30)
+        result = worker.profile({"x": X, "z": X}, iterations=30, idle=0.05)
         again = worker.facts()["submitted"]
     parts = result["parts_us"]
     assert sum(us for part, us in parts.items() if part != "whole") == pytest.approx(parts["whole"])
@@ -290,3 +307,42 @@ def test_of_two_measurements_of_ceilings_each_figure_is_the_faster():
     assert better({"copy_gb_s": 9.0}, rates(1.0, 2.0, 3.0, busy=True))["fma_gflop_s"] == 2.0, (
         "as older versions kept it"
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("fault", "leaked"), [(None, 0), (InjectedFault("encode", leak=4096), 4096)])
+def test_what_runs_allocate_is_seen(artifact, fault, leaked):
+    with Worker.start(isolation="none", fault=fault) as worker:
+        worker.load(artifact, {})
+        steady = worker.profile({"x": X, "z": X}, iterations=5, idle=0)["steady"]
+    assert steady["runs"] >= 15
+    assert steady["made"] == ({"leak": {"count": steady["runs"], "bytes": leaked * steady["runs"]}} if leaked else {})
+    assert steady["allocations"] == (steady["runs"] if leaked else 0)
+    assert steady["slope"] == pytest.approx(leaked)
+
+
+@pytest.mark.gpu
+def test_a_run_after_a_pause_is_measured_by_its_parts(artifact):
+    with Worker.start(isolation="none") as worker:
+        worker.load(artifact, {})
+        result = worker.profile({"x": X, "z": X}, iterations=3, idle=0.01)
+        none = worker.profile({"x": X, "z": X}, iterations=3, idle=0)
+    idle = result["idle"]
+    assert (idle["pause_s"], len(idle["runs"])) == (0.01, 3)
+    assert result["timing"]["idle_run_ms"] == pytest.approx(idle["parts_us"]["whole"] / 1e3)
+    assert sorted(run["whole"] for run in idle["runs"])[1] == idle["parts_us"]["whole"]
+    assert idle["sentinel_us"] > 0
+    assert (none["idle"], none["timing"]["idle_run_ms"]) == (None, None)
+
+
+@pytest.mark.gpu
+def test_wgpu_counts_the_buffers_that_we_count(artifact):
+    with Worker.start() as worker:  # in a process of its own: wgpu counts those of all devices
+        worker.load(artifact, {})
+        memory = worker.facts(events=True)["memory"]
+    assert memory["buffers"] == memory["counted_buffers"] > 0
+
+
+def test_the_slope_of_memory_is_that_of_the_line_through_all_readings():
+    assert slope([(0, 5.0), (10, 25.0), (20, 45.0)]) == pytest.approx(2)
+    assert slope([(3, 5.0), (3, 9.0)]) == 0

@@ -123,6 +123,7 @@ def test_a_stream_of_something_else_is_noticed(content):
 
 
 def test_faults_are_spelled_as_documented():
+    assert InjectedFault.parse("encode:leak=4096").leak == 4096
     assert InjectedFault.parse("encode:sleep=0.02") == InjectedFault("encode", 0.02)
     assert InjectedFault.parse("wait:abort") == InjectedFault("wait", abort=True)
     for text in ("lunch:abort", "wait:nap=3", "wait"):

@@ -48,7 +48,7 @@ def build_report(trace: Trace) -> Record:
         "nodes": _node_rows(trace),
         "fusion": fusion_section(trace),
         "memory": measured["memory"],
-        "live_at_peak": _live_at_peak(trace),
+        "live_at_peak": live_at_peak(trace),
     }
 
 
@@ -111,7 +111,7 @@ def _node_rows(trace: Trace) -> list[Record]:
     ]
 
 
-def _live_at_peak(trace: Trace) -> dict[str, Any]:
+def live_at_peak(trace: Trace) -> dict[str, Any]:
     """The dispatch at which most bytes of activations are live, and the tensors that are."""
     if not trace.timeline:
         return {"dispatch": None, "live_bytes": 0, "tensors": []}

@@ -21,8 +21,8 @@ class Measured:
     """One run as its caller saw it: outputs by name, `whole` and `handoff` in nanoseconds, the worker's own `spans`
     (nanoseconds by part), and what its timestamps say (docs/profile.md).
 
-    Of a program: `looks`, the bytes of each synchronisation, and `compile_ns`, how long the run waited for segments
-    that were compiled for it (`whole_ns` holds that too).
+    Of a program: `looks`, its synchronisations (`tensors`, `bytes`, `cause`, `gap`), and `compile_ns`, how long the run
+    waited for segments that were compiled for it (`whole_ns` holds that too).
     """
 
     outputs: dict[str, np.ndarray]
@@ -30,7 +30,7 @@ class Measured:
     handoff_ns: int
     spans: dict[str, int]
     timed: dict[str, Any] | None
-    looks: tuple[int, ...] = ()
+    looks: tuple[dict[str, Any], ...] = ()
     compile_ns: int = 0
 
 
@@ -192,10 +192,14 @@ class Worker:
         header = {"request": "instrument", "name": "ceilings", "cache": where, "again": again}
         return self._request(header, {})[0]["ceilings"]
 
-    def facts(self) -> dict[str, Any]:
-        """Clock quality, memory, dispatches submitted so far, the driver's loop cap, the artifact's fingerprint."""
-        reply, _ = self._request({"request": "facts"}, {})
-        return {key: reply[key] for key in ("clock", "memory", "submitted", "loop_cap", "fingerprint", "dispatches")}
+    def facts(self, *, events: bool = False) -> dict[str, Any]:
+        """Clock quality, memory, dispatches submitted so far, the driver's loop cap, the artifact's fingerprint.
+
+        With `events`, also every buffer that was made or given back.
+        """
+        reply, _ = self._request({"request": "facts", "events": events}, {})
+        names = ("clock", "memory", "allocations", "submitted", "loop_cap", "fingerprint", "dispatches")
+        return {key: reply[key] for key in names}
 
     def profile(self, inputs: Arrays, **options: Any) -> dict[str, Any]:
         """Measures an entry as docs/profile.md describes; options as for `tstorch.runtime.profiler`."""

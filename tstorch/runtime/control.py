@@ -16,6 +16,14 @@ from tstorch.runtime.values import Value, describe
 
 Step = Mapping[str, Any]
 Environment = dict[int, Value]
+Looks = Mapping[int, str]
+"""What the host looks at, and why."""
+
+COUNT = "how many elements a result has"
+BRANCH = "which branch is taken"
+TRIPS = "how often a loop runs"
+GOES_ON = "whether a loop goes on"
+SHAPES = "what shapes the next segment has"
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,12 @@ class Machine(Protocol):
     """What runs segments and looks at values."""
 
     def run(
-        self, program: Loaded, entry: str, takes: Sequence[tuple[str, Value]], gives: Sequence[str], looks: set[int]
+        self, program: Loaded, entry: str, takes: Sequence[tuple[str, Value]], gives: Sequence[str], looks: Looks
     ) -> list[Value]:
-        """The outputs of a segment; the host will look at those at the positions `looks`."""
+        """The outputs of a segment; the host will look at those at the positions `looks`, each for its cause."""
         ...
 
-    def look(self, *values: Value) -> list[np.ndarray]:
+    def look(self, cause: str, *values: Value) -> list[np.ndarray]:
         """The numbers of values: one synchronisation."""
         ...
 
@@ -73,7 +81,7 @@ class Control:
         if (control := table.get("control")) is None:
             takes = [(value["name"], each) for value, each in zip(table["inputs"], given, strict=True)]
             gives = [value["name"] for value in table["outputs"]]
-            return self._machine.run(program, "run", takes, gives, set())
+            return self._machine.run(program, "run", takes, gives, {})
         frame = _Frame(self._machine, self, program, control)
         return (yield from frame.whole(given))
 
@@ -109,16 +117,17 @@ class _Frame:
                 numbers = np.frombuffer(bytes.fromhex(step["bytes"]), step["dtype"]).reshape(step["shape"])
                 results = [Value.known(numbers)]
             case "run":
-                looks = {at for at, number in enumerate(step["outputs"]) if number in self._looked}
+                numbers = enumerate(step["outputs"])
+                looks = {at: self._looked[number] for at, number in numbers if number in self._looked}
                 takes = list(zip(step["takes"], given, strict=True))
                 results = self._machine.run(self._program, step["entry"], takes, step["gives"], looks)
             case "take":
-                [count] = self._machine.look(given[1])
+                [count] = self._machine.look(COUNT, given[1])
                 results = [given[0].first(int(count), step["axis"])]
             case "specialise":
                 results = yield from self._specialise(step, given)
             case "if":
-                [condition] = self._machine.look(given[0])
+                [condition] = self._machine.look(BRANCH, given[0])
                 results = yield from self._body(step["then" if condition.item() else "else"], values, ())
             case "while":
                 results = yield from self._while(step, given, values)
@@ -134,7 +143,8 @@ class _Frame:
         return [inner[number] for number in body["yields"]]
 
     def _while(self, step: Step, carried: list[Value], values: Environment) -> Steps:
-        decided = self._machine.look(*(values[step[name]] for name in ("trips", "going") if step[name] is not None))
+        deciding = [values[step[name]] for name in ("trips", "going") if step[name] is not None]
+        decided = self._machine.look(TRIPS, *deciding)
         most = int(decided.pop(0).item()) if step["trips"] is not None else None
         going = bool(decided.pop(0).item()) if step["going"] is not None else True
         columns: list[list[Value]] = [[] for _ in step["elements"]]
@@ -145,7 +155,7 @@ class _Frame:
             carried = results[: len(carried)]
             for column, element in zip(columns, results[len(carried) :], strict=True):
                 column.append(element)
-            [again] = self._machine.look(condition)
+            [again] = self._machine.look(GOES_ON, condition)
             going, count = bool(again.item()), count + 1
         stacks = zip(columns, step["elements"], strict=True)
         return [*carried, *(self._machine.stack(column, element) for column, element in stacks)]
@@ -153,26 +163,27 @@ class _Frame:
     def _specialise(self, step: Step, given: Sequence[Value]) -> Steps:
         known = step["known"]
         given = list(given)
-        for at, numbers in zip(known, self._machine.look(*(given[at] for at in known)), strict=True):
+        for at, numbers in zip(known, self._machine.look(SHAPES, *(given[at] for at in known)), strict=True):
             given[at] = Value.known(given[at].exact(numbers))
         facts = tuple(describe(value, with_numbers=at in known) for at, value in enumerate(given))
         program = yield Need(self._program.number, step["segment"], facts)
         return (yield from self._control.call(program, [v for at, v in enumerate(given) if at not in known]))
 
 
-def looked_at(steps: Sequence[Step]) -> set[int]:
-    """The numbers of the values that the host looks at."""
-    found: set[int] = set()
+def looked_at(steps: Sequence[Step]) -> dict[int, str]:
+    """The numbers of the values that the host looks at, and why."""
+    found: dict[int, str] = {}
     for step in steps:
         match step["op"]:
             case "if":
-                found |= {step["inputs"][0], *looked_at(step["then"]["steps"]), *looked_at(step["else"]["steps"])}
+                found |= {step["inputs"][0]: BRANCH}
+                found |= looked_at(step["then"]["steps"]) | looked_at(step["else"]["steps"])
             case "while":
                 body = step["body"]
-                found |= {number for number in (step["trips"], step["going"]) if number is not None}
-                found |= {body["yields"][0], *looked_at(body["steps"])}
+                found |= {number: TRIPS for number in (step["trips"], step["going"]) if number is not None}
+                found |= {body["yields"][0]: GOES_ON} | looked_at(body["steps"])
             case "take":
-                found.add(step["inputs"][1])
+                found[step["inputs"][1]] = COUNT
             case "specialise":
-                found |= {step["inputs"][at] for at in step["known"]}
+                found |= {step["inputs"][at]: SHAPES for at in step["known"]}
     return found

@@ -22,9 +22,11 @@ from typing import Any
 import wgpu
 from wgpu.backends import wgpu_native
 from wgpu.backends.wgpu_native import _api
+from wgpu.backends.wgpu_native._helpers import get_wgpu_instance
 
 from tstorch.diagnostics import RunError
 from tstorch.runtime.adapters import AdapterInfo, describe
+from tstorch.runtime.allocations import Allocations
 from tstorch.runtime.limits import features_to_request, limits_to_request
 
 Handle = Any  # a cffi pointer to one of wgpu-native's objects
@@ -116,7 +118,8 @@ class Device:
         self.has_host_clock = self.has_timestamps and info.device_class == "cpu" and sys.platform == "linux"
         self.errors = _ErrorLog()
         self.buffers: list[Buffer] = []
-        self._bytes = self.peak_bytes = 0  # of our live buffers' sizes: the sum now, and the largest so far
+        self.live_bytes = self.peak_bytes = 0  # of our live buffers' sizes: the sum now, and the largest so far
+        self.allocations = Allocations()
         self.reserved_bytes = 0
         self._layouts: dict[tuple[str, ...], tuple[Handle, Handle]] = {}
         self._made: list[tuple[str, Handle]] = []  # what else to give back, by the name of the call that does
@@ -154,18 +157,26 @@ class Device:
         self.reserved_bytes += _address_space() - before
         made = Buffer(name, int(descriptor.size), category, handle)
         self.buffers.append(made)
-        self._bytes += made.bytes
-        self.peak_bytes = max(self.peak_bytes, self._bytes)
+        self.live_bytes += made.bytes
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        self.allocations.note(name, category, made.bytes, self.live_bytes)
         return made
 
     def free(self, buffer: Buffer) -> None:
         """Gives the buffer's memory back."""
         self.buffers.remove(buffer)
-        self._bytes -= buffer.bytes
+        self.live_bytes -= buffer.bytes
+        self.allocations.note(buffer.name, buffer.category, -buffer.bytes, self.live_bytes)
         before = _address_space()
         _raw.wgpuBufferDestroy(buffer.handle)
         _raw.wgpuBufferRelease(buffer.handle)
         self.reserved_bytes += _address_space() - before
+
+    def counted_buffers(self) -> int:
+        """How many buffers wgpu itself says that there are, of all devices of this process."""
+        report = ffi.new("WGPUGlobalReport *")
+        _raw.wgpuGenerateReport(get_wgpu_instance(), report)
+        return int(report.hub.buffers.numAllocated)
 
     def requested_bytes(self) -> dict[str, int]:
         """The sum of our live buffers' sizes, by category."""

@@ -42,14 +42,14 @@ class LoadReport:
 @dataclass(frozen=True)
 class Sample:
     """What one run gave: outputs by name, host nanoseconds by part, and timestamps where it had some; and when it began
-    and ended, by time.perf_counter_ns. `looks` are the bytes of each synchronisation of a program."""
+    and ended, by time.perf_counter_ns. `looks` are the synchronisations of a program (`Look.to_json`)."""
 
     outputs: dict[str, np.ndarray]
     spans: dict[str, int]
     timed: Timed | None
     begin_ns: int
     end_ns: int
-    looks: tuple[int, ...] = ()
+    looks: tuple[dict[str, Any], ...] = ()
 
 
 class Executor:

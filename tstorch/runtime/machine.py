@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tstorch.diagnostics import RunError
-from tstorch.runtime.control import Loaded
+from tstorch.runtime.control import Loaded, Looks
 from tstorch.runtime.device import Buffer
 from tstorch.runtime.marshal import stored_bytes, unpack
 from tstorch.runtime.plan import Copy, Pair, Plan, Stamp
-from tstorch.runtime.recorder import Pending, Recorder, Timed, Watch
+from tstorch.runtime.recorder import APART, Pending, Recorder, Timed, Watch
 from tstorch.runtime.values import Pool, Value, on_gpu
 from tstorch.runtime.wire import Kind
 
@@ -20,11 +21,25 @@ LOOK_BYTES = 1024
 _MOST_PENDING = 32
 
 
-class GpuMachine:
-    """One run of a program: runs of segments in order, synchronisations between them.
+@dataclass(frozen=True)
+class Look:
+    """A synchronisation: the tensors of which the host looks at so many bytes, and why.
 
-    `looks` lists the bytes of each synchronisation.
+    It lies in gap number `gap` between a run's spans of the GPU.
     """
+
+    tensors: tuple[str, ...]
+    bytes: int
+    cause: str
+    gap: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As it travels."""
+        return {"tensors": list(self.tensors), "bytes": self.bytes, "cause": self.cause, "gap": self.gap}
+
+
+class GpuMachine:
+    """One run of a program: runs of segments in order, synchronisations (`looks`) between them."""
 
     def __init__(self, recorder: Recorder, pool: Pool, kind: Kind) -> None:
         self._recorder, self._device, self._pool, self._kind = recorder, recorder.device, pool, kind
@@ -32,7 +47,7 @@ class GpuMachine:
         self._timed: list[Timed] = []
         self._look_buffer = pool.look_buffer(LOOK_BYTES)
         self.first = Watch()
-        self.looks: list[int] = []
+        self.looks: list[Look] = []
         self._launched = 0
         self._settled_ns = 0
         self.between_ns = 0
@@ -41,7 +56,7 @@ class GpuMachine:
     # ---- what a program asks for
 
     def run(
-        self, program: Loaded, entry: str, takes: Sequence[tuple[str, Value]], gives: Sequence[str], looks: set[int]
+        self, program: Loaded, entry: str, takes: Sequence[tuple[str, Value]], gives: Sequence[str], looks: Looks
     ) -> list[Value]:
         """Submits a segment; waits only where the host looks at what it gives."""
         executor = program.executor
@@ -55,15 +70,15 @@ class GpuMachine:
         core = executor.core(entry, self._kind)
         self._launch(core.between(before, [*after, *copies]))
         if seen:
-            self._receive(seen)
+            self._receive(seen, " and ".join(dict.fromkeys(looks[at] for at in sorted(looks))))
         return outputs
 
-    def look(self, *values: Value) -> list[np.ndarray]:
+    def look(self, cause: str, *values: Value) -> list[np.ndarray]:
         """The numbers of values, as they lie: what the host does not know comes in one synchronisation."""
         unseen = [value for value in dict.fromkeys(values) if value.host is None]
         if unseen:
             self._launch(Plan(tuple(self._look_copies(unseen))))
-            self._receive(unseen)
+            self._receive(unseen, cause)
         found = [value.host for value in values]
         return [numbers for numbers in found if numbers is not None]
 
@@ -90,10 +105,7 @@ class GpuMachine:
     def outputs(self, named: Mapping[str, Value], watch: Watch) -> dict[str, np.ndarray]:
         """What the caller gets: all outputs that lie on the GPU, in one readback."""
         remote = {name: value for name, value in named.items() if value.host is None}
-        buffers = {
-            name: self._device.buffer("output", max(value.declared["bytes"], 4), "readback")
-            for name, value in remote.items()
-        }
+        buffers = {name: self._pool.take_readback(value.declared["bytes"]) for name, value in remote.items()}
         copies = [Copy(value.buffer, 0, buffers[name], 0, value.declared["bytes"]) for name, value in remote.items()]
         if remote:
             stamped = self._kind == "light" and self._device.has_encoder_timestamps
@@ -107,7 +119,7 @@ class GpuMachine:
                 found[name] = value.exact(unpack(value.declared, read))
             for buffer in buffers.values():
                 self._device.unmap(buffer)
-                self._device.free(buffer)
+                self._pool.give_readback(buffer)
         return {name: found[name].copy(order="C") for name in named}
 
     def timed(self) -> Timed | None:
@@ -159,7 +171,7 @@ class GpuMachine:
             for value, start, size in zip(values, starts, sizes, strict=True)
         ]
 
-    def _receive(self, values: Sequence[Value]) -> None:
+    def _receive(self, values: Sequence[Value], cause: str) -> None:
         """Waits for what was copied for the host: one synchronisation."""
         self._settle([self._look_buffer])
         view, start = self._device.mapped(self._look_buffer), 0
@@ -167,7 +179,9 @@ class GpuMachine:
             end = start + value.declared["bytes"]
             value.host, start = unpack(value.declared, view[start:end]), end
         self._device.unmap(self._look_buffer)
-        self.looks.append(start)
+        names = tuple(dict.fromkeys(value.declared["name"].rpartition(" ")[2] for value in values))
+        spans = sum(pair.what in APART for timed in self._timed for pair in timed.pairs)
+        self.looks.append(Look(names, start, cause, spans - 1))
 
     @staticmethod
     def _element_shape(element: Mapping[str, Any]) -> list[int]:

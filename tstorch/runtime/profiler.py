@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tstorch.runtime.idle import PAUSE_SECONDS, measure_idle
+from tstorch.runtime.steady import MemoryWatch
 from tstorch.runtime.timing import agreement, drift, quiet, quieter_half, scale_parts, subtract_probe, summary
 from tstorch.runtime.wire import Kind
 
@@ -23,7 +25,7 @@ _LEAST_RUNS = 3
 _BLOCK_SECONDS = 1.0
 _WARM_SECONDS = {"cpu": 0.05, "integrated": 0.5, "discrete": 0.5}
 _WARM_AGAIN_SECONDS = 0.1
-_IDLE_SECONDS = {"cpu": 0.2, "integrated": 2.0, "discrete": 2.0}
+_WATCHED_RUNS, _WATCHED_SECONDS, _BETWEEN_READINGS = 100, 1.0, 10  # of memory, as far as the time goes
 
 Progress = Callable[[str, int, int], None]
 
@@ -51,7 +53,7 @@ class Measurable(Protocol):
         """What timing adds to a kernel that does nothing, and what such a kernel takes untimed, in nanoseconds."""
         ...
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, *, events: bool = ...) -> dict[str, Any]:
         """Clock, memory, counters."""
         ...
 
@@ -67,11 +69,12 @@ class Samples:
     drifts: list[float] = field(default_factory=list)
     invalid: int = 0
     ids: list[int] = field(default_factory=list)  # the dispatches of one run, in order: a loop's come again
-    looks: tuple[int, ...] = ()  # bytes that the host looked at, at each synchronisation of one run
+    looks: tuple[dict[str, Any], ...] = ()  # the synchronisations of one run
+    gaps: list[list[float]] = field(default_factory=list)  # of each light run, between its spans of the GPU
 
     def extend(self, block: "Samples") -> None:
         """Adds what another block measured."""
-        for name in ("plain", "light", "detailed", "launch", "drifts"):
+        for name in ("plain", "light", "detailed", "launch", "drifts", "gaps"):
             getattr(self, name).extend(getattr(block, name))
         self.invalid += block.invalid
         self.ids, self.looks = block.ids or self.ids, block.looks or self.looks
@@ -85,13 +88,16 @@ def profile(
     iterations: int | None = None,
     warmup: int = 2,
     seconds: float = 10.0,
+    idle: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Profiles `entry`: `iterations` runs of each kind, or as many as fit into `seconds`, at least 3 (JSON-able).
 
-    Raises RunError from the runs.
+    A single run is measured after a pause of `idle` seconds: by default as long as the adapter needs to go idle; 0
+    leaves it out. Raises RunError from the runs.
     """
-    return _Profiler(worker, dict(inputs), entry, progress or (lambda *_: None)).profile(iterations, warmup, seconds)
+    profiler = _Profiler(worker, dict(inputs), entry, progress or (lambda *_: None))
+    return profiler.profile(iterations, warmup, seconds, idle)
 
 
 @dataclass(frozen=True)
@@ -112,39 +118,55 @@ class _Profiler:
     entry: str
     progress: Progress
     rounds: int = 0
+    watch: MemoryWatch = field(default_factory=MemoryWatch)
 
-    def profile(self, iterations: int | None, warmup: int, seconds: float) -> dict[str, Any]:
+    def profile(self, iterations: int | None, warmup: int, seconds: float, pause: float | None) -> dict[str, Any]:
         first = self.plain()
         for _ in range(warmup):
             self.plain()
         self.facts = self.worker.facts()
         self.clocked = self.facts["clock"]["quality"] in ("device", "quantised")
         device_class = self.worker.adapter_info()["class"]
-        time.sleep(_IDLE_SECONDS[device_class])
-        idle = self.plain()
+        self.round()  # each kind's own first encoding and compilation
+        pause = PAUSE_SECONDS[device_class] if pause is None else pause
+        idle = measure_idle(pause, self.light_once, lambda: self.worker.instrument("sentinel"))
         best = self.worker.instrument("warm", seconds=_WARM_SECONDS[device_class])
         tiny, floor = self.worker.tiny() if self.clocked else (0.0, 0.0)
-        self.round()  # each kind's own first encoding and compilation
         samples, stable = self.collect(iterations, seconds, best, guarded=device_class != "cpu")
         clocking = Clocking(self.clocked, device_class == "cpu", tiny, floor)
         result = summarise(samples, self.facts, self.entry, clocking)
-        result["timing"] |= {"idle_run_ms": idle / 1e6, "stable": stable, "sentinel_us": best / 1e3}
-        facts = self.worker.facts()
-        result |= {key: facts[key] for key in ("memory", "submitted", "loop_cap", "fingerprint")}
+        idle_ms = None if idle is None else idle["parts_us"]["whole"] / 1e3
+        result["timing"] |= {"idle_run_ms": idle_ms, "stable": stable, "sentinel_us": best / 1e3}
+        self.run_on(samples)
+        facts = self.worker.facts(events=True)
+        result |= {key: facts[key] for key in ("memory", "allocations", "submitted", "loop_cap", "fingerprint")}
+        result |= {"idle": idle, "steady": self.watch.to_json()}
         result["first_run_ms"], result["warmup_runs"] = first / 1e6, warmup
         return result
 
     def collect(self, iterations: int | None, seconds: float, best: float, guarded: bool) -> tuple[Samples, bool]:
         """Blocks of rounds, each between two readings of the sentinel; a block that drifts is measured again."""
         samples, stable = Samples(), True
+        self.watch.note(self.worker.facts())
         begin = time.perf_counter()
         while self.goes_on(len(samples.plain), iterations, time.perf_counter() - begin, seconds):
             wanted = None if iterations is None else iterations - len(samples.plain)
             block = self.steady_block(best, wanted, seconds - (time.perf_counter() - begin), guarded)
             stable = stable and (not guarded or block.drifts[0] <= ALLOWED_DRIFT)
             samples.extend(block)
+            self.watch.note(self.worker.facts())
             self.progress("profile", len(samples.plain), iterations or 0)
         return samples, stable
+
+    def run_on(self, samples: Samples) -> None:
+        """Runs until there were a hundred since measuring began, as far as a second goes, for memory's sake alone."""
+        end, done = time.perf_counter() + _WATCHED_SECONDS - median(samples.plain) / 1e9, self.rounds * 3
+        while done < _WATCHED_RUNS and time.perf_counter() < end:
+            self.plain()
+            done += 1
+            if done % _BETWEEN_READINGS == 0:
+                self.watch.note(self.worker.facts())
+        self.watch.note(self.worker.facts())
 
     def steady_block(self, best: float, wanted: int | None, left: float, guarded: bool) -> Samples:
         """A block whose sentinel did not drift, or the last of three attempts."""
@@ -192,8 +214,13 @@ class _Profiler:
         samples.launch.append(self.worker.instrument("launch"))
         if parts := light_parts(light, self.clocked):
             samples.light.append(parts)
+            samples.gaps.append((light.timed or {}).get("gaps", []))
         else:
             samples.invalid += 1
+
+    def light_once(self) -> dict[str, float] | None:
+        """The parts of one light run."""
+        return light_parts(self.worker.measure(self.inputs, self.entry, kind="light"), self.clocked)
 
     def detailed_run(self, samples: Samples) -> None:
         if (parts := self.dispatches()) is not None:
@@ -256,7 +283,7 @@ def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, clocking: 
             "invalid_runs": samples.invalid,
         },
         "dispatches": _dispatches(ids if columns else [], corrected, raw if columns else (), columns),
-        "synchronisations": {"count": len(samples.looks), "bytes": sum(samples.looks)},
+        "synchronisations": synchronised(samples, clocking),
         "residual_us": (parts["gpu"] - sum(corrected)) / 1e3,
         "samples": {
             "plain_ns": samples.plain,
@@ -266,6 +293,21 @@ def summarise(samples: Samples, facts: Mapping[str, Any], entry: str, clocking: 
             "sentinel_drift": samples.drifts,
         },
     }
+
+
+def synchronised(samples: Samples, clocking: Clocking) -> dict[str, Any]:
+    """The looks of one run, each with the mean microseconds of its gap, over the runs that the parts are means of."""
+    gaps = samples.gaps
+    if clocking.shared_cores:
+        gaps = quieter_half(gaps, [run["whole"] for run in samples.light])
+    means = [fmean(column) / 1e3 for column in zip(*gaps, strict=True)] if len({len(run) for run in gaps}) == 1 else []
+    each: list[dict[str, Any]] = [
+        {key: look[key] for key in ("tensors", "bytes", "cause")}
+        | {"us": means[look["gap"]] if look["gap"] < len(means) else None}
+        for look in samples.looks
+    ]
+    other = sum(means) - sum(float(look["us"] or 0.0) for look in each)
+    return {"count": len(each), "bytes": sum(look["bytes"] for look in each), "each": each, "other_us": other}
 
 
 def _dispatches(

@@ -102,7 +102,14 @@ class Programs:
         outputs = machine.outputs(dict(zip(names, values, strict=True)), last)
         spans = dict.fromkeys(("upload", "encode", "submit", "wait"), 0) | machine.first.spans | last.spans
         spans["sync"] = machine.between_ns
-        return Sample(outputs, spans, machine.timed(), run.begin_ns, time.perf_counter_ns(), tuple(machine.looks))
+        return Sample(
+            outputs,
+            spans,
+            machine.timed(),
+            run.begin_ns,
+            time.perf_counter_ns(),
+            tuple(look.to_json() for look in machine.looks),
+        )
 
 
 def _key(need: Need) -> str:

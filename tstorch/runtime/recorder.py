@@ -14,6 +14,9 @@ from tstorch.runtime.faults import Faults
 from tstorch.runtime.plan import Copy, Fill, Pair, Pass, Plan, Stamp
 from tstorch.runtime.timing import durations_ns, is_valid
 
+APART = ("gpu", "readback")
+"""The spans of a program's run, which are submitted one by one."""
+
 
 @dataclass
 class Submitted:
@@ -63,11 +66,11 @@ class Timed:
         lengths = durations_ns(self.ticks, self.period_ns)
         return [length for pair, length in zip(self.pairs, lengths, strict=True) if pair.what == what]
 
-    def between(self) -> float:
+    def gaps(self) -> list[float]:
         """Nanoseconds between one gpu span and the next, and a readback that was submitted by itself."""
-        kinds = ("gpu", "readback") if self.apart else ("gpu",)
+        kinds = APART if self.apart else ("gpu",)
         spans = [self.ticks[2 * i : 2 * i + 2] for i, pair in enumerate(self.pairs) if pair.what in kinds]
-        return sum((b[0] - a[1]) * self.period_ns for a, b in pairwise(spans))
+        return [(b[0] - a[1]) * self.period_ns for a, b in pairwise(spans)]
 
 
 class Timestamps:
@@ -122,6 +125,7 @@ class Recorder:
     def __init__(self, device: Device, faults: Faults | None = None) -> None:
         self.device = device
         self.faults = faults or Faults()
+        self.faults.attach(device)
         self.submitted = Submitted()
         self._timestamps: Timestamps | None = None
         self._spare: list[Timestamps] = []  # of plans that were not waited for one by one

@@ -1,6 +1,7 @@
 """What a worker does for its session: one method per request, the same in a process of its own and in the caller's."""
 
 import gc
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -194,6 +195,7 @@ class Service:
                 "period_ns": device.period_ns,
             },
             "memory": self._memory(executor, device),
+            "allocations": device.allocations.events() if header.get("events") else [],
             "submitted": self._recorder.submitted.to_json(),
             "loop_cap": self._loop_cap,
             "fingerprint": artifact.manifest.get("fingerprint", ""),
@@ -217,6 +219,11 @@ class Service:
             self._info.device_class == "cpu" and device.reserved_bytes >= 0 and Path("/proc/self/status").exists()
         )
         return {
+            "live": device.live_bytes,
+            "made": device.allocations.made(),
+            "resident": _resident_bytes(),
+            "buffers": len(device.buffers),
+            "counted_buffers": device.counted_buffers(),
             "requested": sum(requested.values()),
             "peak": max(executor.load_peak_bytes, sum(requested.values())),
             "requested_by": requested,
@@ -225,6 +232,15 @@ class Service:
             if measured
             else "this driver does not report it",
         }
+
+
+def _resident_bytes() -> int | None:
+    """Memory of this process that is in use, the driver's and all; None where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _answer(found: Sample | Need) -> Reply:
@@ -250,7 +266,8 @@ def _timed(timed: Timed) -> dict[str, Any]:
     if timed.valid:
         for what in ("gpu", "upload", "readback"):
             found[what] = sum(timed.nanoseconds(what))
-        found["sync"] = timed.between()
+        found["gaps"] = timed.gaps()
+        found["sync"] = sum(found["gaps"])
         ids = [pair.id for pair in timed.pairs if pair.what == "dispatch"]
         found["dispatches"] = list(zip(ids, timed.nanoseconds("dispatch"), strict=True))
     return found

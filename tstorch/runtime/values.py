@@ -30,6 +30,7 @@ class Pool:
         self._device = device
         self._free: dict[int, list[Buffer]] = {}
         self._look: Buffer | None = None
+        self._readbacks: dict[int, list[Buffer]] = {}
 
     def take(self, nbytes: int) -> Room:
         """Room for so many bytes. Raises RunError where memory ends."""
@@ -42,6 +43,16 @@ class Pool:
         if self._look is None:
             self._look = self._device.buffer("look", nbytes, "readback")
         return self._look
+
+    def take_readback(self, nbytes: int) -> Buffer:
+        """Memory of the host into which an output is copied; `give_readback` keeps it for the next run."""
+        size = max(-(-nbytes // 4) * 4, 4)
+        spare = self._readbacks.setdefault(size, [])
+        return spare.pop() if spare else self._device.buffer("output", size, "readback")
+
+    def give_readback(self, buffer: Buffer) -> None:
+        """Keeps an output's memory, which is mapped no more."""
+        self._readbacks[buffer.bytes].append(buffer)
 
     def give_back(self, buffer: Buffer) -> None:
         """Keeps a buffer for the next who asks for its size."""

@@ -70,7 +70,8 @@ def record_trace(
     if profile["fingerprint"] != manifest["fingerprint"]:
         raise TraceError("the profile is not of this artifact: their fingerprints differ; measure it again")
     return kind(
-        header=_header(manifest, adapter, inputs, profile) | {"environment": environment},
+        header=_header(manifest, adapter, inputs, profile)
+        | {"outputs": _outputs(artifact), "environment": environment},
         nodes=artifact.nodes,
         kernels=[_kernel(name, kernel.map, kernel.wgsl) for name, kernel in sorted(artifact.kernels.items())],
         dispatches=_dispatches(artifact, profile),
@@ -78,7 +79,8 @@ def record_trace(
         tensors=artifact.memory["tensors"],
         timeline=artifact.memory["timeline"],
         stages=list(stages),
-        runs=list(_runs(profile["samples"])),
+        runs=list(_runs(profile["samples"], profile.get("idle"))),
+        allocations=list(profile.get("allocations", ())),
         remarks=artifact.remarks,
         measured=_measured(artifact, profile),
     )
@@ -97,6 +99,12 @@ def _header(
         "inputs": list(inputs),
         "clocks": {"host": "perf_counter_ns", "gpu_period_ns": profile["timing"]["period_ns"]},
     }
+
+
+def _outputs(artifact: Artifact) -> list[Record]:
+    """Name and bytes of each output; a size that only a run tells is None."""
+    sizes = {value["name"]: value["bytes"] for value in artifact.program["outputs"]}
+    return [{"name": value["name"], "bytes": sizes.get(value["name"])} for value in artifact.interface["outputs"]]
 
 
 def _kernel(name: str, line_map: Mapping[str, Any], shader: str) -> Record:
@@ -118,8 +126,8 @@ def _dispatches(artifact: Artifact, profile: Mapping[str, Any]) -> list[Record]:
     return [row | planned[row["id"]] | measured.get(row["id"], unmeasured) for row in artifact.dispatches]
 
 
-def _runs(samples: Mapping[str, Any]) -> Iterator[Record]:
-    """Every run that was counted, with what was taken of it, in microseconds."""
+def _runs(samples: Mapping[str, Any], idle: Mapping[str, Any] | None) -> Iterator[Record]:
+    """Every run that was counted, with what was taken of it, in microseconds; and those after a pause."""
     for number, whole in enumerate(samples["plain_ns"]):
         yield {"kind": "plain", "run": number, "whole": whole / 1e3}
     for number, parts in enumerate(samples["light_ns"]):
@@ -128,6 +136,8 @@ def _runs(samples: Mapping[str, Any]) -> Iterator[Record]:
         yield {"kind": "launch", "run": number, "whole": wall / 1e3}
     for number, column in enumerate(samples["detailed_ns"]):
         yield {"kind": "detailed", "run": number, "raw_us": [ns / 1e3 for ns in column]}
+    for number, parts in enumerate(idle["runs"] if idle else ()):
+        yield {"kind": "idle", "run": number, **parts}
 
 
 def _measured(artifact: Artifact, profile: Mapping[str, Any]) -> Record:
@@ -142,10 +152,20 @@ def _measured(artifact: Artifact, profile: Mapping[str, Any]) -> Record:
         "timing": timing,
         "ceilings": profile.get("ceilings"),
         "submitted": profile["submitted"],
-        "memory": _memory(artifact.memory, profile["memory"]),
+        "memory": _memory(artifact.memory, profile["memory"]) | {"steady": profile.get("steady")},
         "warmup_runs": profile["warmup_runs"],
+        "idle": _idle(profile),
         **_synchronised(profile, parts),
     }
+
+
+def _idle(profile: Mapping[str, Any]) -> Record | None:
+    """The typical run after a pause, and how much slower the sentinel ran then than at its best."""
+    if (idle := profile.get("idle")) is None:
+        return None
+    best = profile["timing"].get("sentinel_us")
+    clock = idle["sentinel_us"] / best - 1 if best else None
+    return {"pause_s": idle["pause_s"], "parts_us": idle["parts_us"], "clock": clock}
 
 
 def _synchronised(profile: Mapping[str, Any], parts: Mapping[str, Any]) -> Record:
@@ -167,6 +187,8 @@ def _memory(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Record:
         "requested": seen["requested"],
         "peak": seen["peak"],
         "requested_by": dict(by),
+        "buffers": seen.get("buffers"),
+        "counted_buffers": seen.get("counted_buffers"),
         "reserved": seen["reserved"],
         "reserved_source": seen["reserved_source"],
     }

@@ -34,6 +34,7 @@ class Trace:
     stages: list[Record] = field(default_factory=list)
     runs: list[Record] = field(default_factory=list)
     remarks: list[Record] = field(default_factory=list)
+    allocations: list[Record] = field(default_factory=list)
     measured: Record = field(default_factory=dict)
 
     @property
@@ -53,6 +54,7 @@ RECORDS = {
     "stage": "stages",
     "run": "runs",
     "remark": "remarks",
+    "alloc": "allocations",
 }
 
 # What a record of each kind cannot do without; the rest is optional, or unknown to this version.

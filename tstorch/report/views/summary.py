@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from tstorch.report.build import PARTS, build_report
 from tstorch.report.headline import timing_text
+from tstorch.report.idle import idle_lines, idle_run
+from tstorch.report.names import few
 from tstorch.report.terminal import headline_lines
-from tstorch.report.units import ms_text, share_text, time_text
+from tstorch.report.units import bytes_text, ms_text, share_text, time_text
 from tstorch.report.views.base import View, bar, columns
 from tstorch.trace.schema import Record, Trace
 from tstorch.trace.statistics import Spread
+from tstorch.trace.waits import device_waits
 
 NOISY = 0.05
 BUSY = 0.5
@@ -20,9 +23,11 @@ def view(trace: Trace) -> View:
     report = build_report(trace)
     spread = Spread.of(trace)
     warnings = list(unfit(trace))
-    data = report | {"spread_ms": _spread(spread), "environment": trace.header.get("environment"), "unfit": warnings}
+    waits = device_waits(trace)
+    facts = {"spread_ms": _spread(spread), "environment": trace.header.get("environment"), "unfit": warnings}
+    data = report | facts | {"device_waits": waits, "idle": idle_run(trace)}
     lines = [line.plain for line in headline_lines(report)]
-    lines += ["", *_waterfall(report), "", *_steady(report, spread), *_environment(trace)]
+    lines += ["", *_waterfall(report, waits), "", *_steady(spread), *idle_lines(trace), *_environment(trace)]
     return View(data, [*lines, *(f"unfit for comparison: {warning}" for warning in warnings)])
 
 
@@ -59,8 +64,8 @@ def _spread(spread: Spread) -> Record | None:
     }
 
 
-def _waterfall(report: Record) -> list[str]:
-    """Each part where it lies in the run: its bar begins where the part before ends."""
+def _waterfall(report: Record, waits: list[Record]) -> list[str]:
+    """Each part where it lies in the run: its bar begins where the part before ends; under it what it waits for."""
     parts = report["parts_us"]
     whole = parts["whole"]
     if not whole:
@@ -71,11 +76,12 @@ def _waterfall(report: Record) -> list[str]:
         offset = " " * round(30 * min(max(begin, 0.0) / whole, 1.0))
         rows.append([time_text(us), share_text(us, whole), f"{name:<13} {offset}{bar(us, whole)}".rstrip()])
         begin += us
+        rows += [[time_text(wait["us"]), "", f"  {_wait_text(wait)}"] for wait in waits if wait["part"] == name]
     rows.append([time_text(whole), "", "whole"])
     return columns(["time", "share", "parts of a run's time, one after the other"], rows)
 
 
-def _steady(report: Record, spread: Spread) -> list[str]:
+def _steady(spread: Spread) -> list[str]:
     if not spread.times:
         return ["no plain runs in this trace"]
     figures = (
@@ -86,13 +92,14 @@ def _steady(report: Record, spread: Spread) -> list[str]:
         lines.append(f"the later half of the runs took {drift:+.1%} against the earlier")
     for run, time in spread.outliers()[:3]:
         lines.append(f"outlier: run {run + 1} of {len(spread.times)} took {ms_text(time)}")
-    idle = report["timing"].get("idle_run_ms")
-    if idle is not None:
-        lines.append(
-            f"a single run on an idle device takes {ms_text(idle)}, {idle / spread.median:.2f} x the steady one: "
-            "clocks rise and caches fill only under load"
-        )
     return lines
+
+
+def _wait_text(wait: Record) -> str:
+    if not wait["tensors"]:
+        return wait["cause"]
+    tensors = few([str(name) for name in wait["tensors"]], 3)
+    return f"the host waits for {tensors} ({bytes_text(wait['bytes'])}): {wait['cause']}"
 
 
 def _environment(trace: Trace) -> list[str]:
