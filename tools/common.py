@@ -47,6 +47,7 @@ def add_compile_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dim", metavar="NAME=N", action="append", default=[], help="bind a symbolic dimension")
     group.add_argument("--rules", metavar="FILE", action="append", default=[], help="text rules to apply, before ours")
     group.add_argument("--without", metavar="NAME", action="append", default=[], help="leave out a pass or rule")
+    group.add_argument("--demote-f64", action="store_true", help="compute float64 as float32")
     group.add_argument("--no-plugins", action="store_true", help="ignore installed plugins")
 
 

@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from tstorch.compiled import Recipe
+    from tstorch.compiled import Recipe, demoting
     from tstorch.fit.device import Device
     from tstorch.fit.judge import Status, judge
 
@@ -45,6 +45,7 @@ def _judge(options: argparse.Namespace) -> int:
         dims=parse_dims(options.dim),
         rules=tuple(options.rules),
         without=tuple(split_names(options.without)),
+        instead=demoting() if options.demote_f64 else {},
         plugins=not options.no_plugins,
     )
     require = tuple(split_names(options.require))

@@ -47,6 +47,7 @@ class Request:
     adapter: str | None = None
     rules: Sequence[str] = ()
     without: Sequence[str] = ()
+    demote_f64: bool = False
     plugins: bool = True
     weights: str | None = None
     isolation: Any = "process"
@@ -196,6 +197,7 @@ def _options(request: Request, progress: Callable[[str, int, int], None]) -> Loa
         "adapter": request.adapter,
         "rules": request.rules,
         "without": request.without,
+        "demote_f64": request.demote_f64,
         "plugins": request.plugins,
         "isolation": request.isolation,
         "progress": progress,

@@ -164,6 +164,7 @@ class _Opt:
                     to=stop,
                     without=split_names(options.without),
                     rules=options.rules,
+                    instead=self._instead(),
                     context=context,
                     observers=self.observers,
                     verify_each=options.verify_each,
@@ -175,6 +176,13 @@ class _Opt:
             if options.remarks:
                 sys.stderr.writelines(f"{remark}\n" for remark in get_remarks(module))
         return self._result(module)
+
+    def _instead(self) -> Mapping[str, Sequence[str]]:
+        if not self.options.demote_f64:
+            return {}
+        from tstorch.compiled import demoting  # here, as it imports onnx
+
+        return demoting()
 
     def _module(self, text: str | None, offset: int, context: CompilerContext) -> ModuleOp:
         options, recipe = self.options, self.recipe

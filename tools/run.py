@@ -46,6 +46,7 @@ def _run(options: argparse.Namespace) -> int:
             adapter=options.adapter,
             rules=options.rules,
             without=split_names(options.without),
+            demote_f64=options.demote_f64,
             plugins=not options.no_plugins,
             weights=options.weights,
             isolation=options.isolation,

@@ -20,6 +20,8 @@ from tstorch.dialects.program import SegmentOp
 from tstorch.frontend import import_model
 from tstorch.frontend.weights import WeightStore
 from tstorch.levels import Level, get_pipeline
+from tstorch.passes.convert.demote_doubles import DemoteDoublesPass
+from tstorch.passes.convert.legalize_types import LegalizeTypesPass
 from tstorch.passes.convert.onnx.node import DataDependentError
 from tstorch.passes.program.cut_segments import CutSegmentsPass
 from tstorch.pipeline import compile, parse_passes, plan, run_passes
@@ -123,6 +125,11 @@ def _compile_model(model: AnyModel, recipe: Recipe, settle: Callable[[Recipe], R
             raise
     recipe = replace(recipe, instead=always_cut(recipe))
     return _lowered(imported(model, recipe, store), replace(made, recipe=recipe), context)
+
+
+def demoting() -> dict[str, Sequence[str]]:
+    """Passes in the place of others, so that float64 is computed as float32 and not refused."""
+    return {LegalizeTypesPass.name: [DemoteDoublesPass.name, LegalizeTypesPass.name]}
 
 
 def always_cut(recipe: Recipe) -> dict[str, Sequence[str]]:

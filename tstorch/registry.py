@@ -42,6 +42,7 @@ PASSES: Mapping[str, str] = {
     "cse": "tstorch.passes.simplify.cse:CsePass",
     "cut-segments": "tstorch.passes.program.cut_segments:CutSegmentsPass",
     "dce": "tstorch.passes.simplify.dce:DcePass",
+    "demote-doubles": "tstorch.passes.convert.demote_doubles:DemoteDoublesPass",
     "drop-empty-tensors": "tstorch.passes.simplify.drop_empty_tensors:DropEmptyTensorsPass",
     "prefetch-tiles": "tstorch.passes.loop.prefetch_tiles:PrefetchTilesPass",
     "drop-masks": "tstorch.passes.loop.drop_masks:DropMasksPass",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from tstorch.artifact.format import Artifact
-from tstorch.compiled import AnyModel, Compiled, Recipe, compile_model, imported, lower
+from tstorch.compiled import AnyModel, Compiled, Recipe, compile_model, demoting, imported, lower
 from tstorch.diagnostics import DiagnosticError
 from tstorch.inputs import draw_inputs, law_text
 from tstorch.instruments import module_text
@@ -252,6 +252,7 @@ def load(
     adapter: str | None = None,
     rules: Sequence[str | Path] = (),
     without: Sequence[str] = (),
+    demote_f64: bool = False,
     plugins: bool = True,
     weights: str | Path | None = None,
     isolation: Isolation = "process",
@@ -262,12 +263,19 @@ def load(
     `dims` binds symbolic dimensions, `inputs` those that are left, by the shapes that these arrays have. `target`
     is an id, a TOML file or a Target; left out, WebGPU's default limits with the adapter's class. `adapter` is part
     of the name of a GPU, `rules` are files of text rules. `without` leaves out passes or rules, `plugins=False`
-    what is installed beside us. `weights` says where the model of an artifact without weights lies, a file or a
+    what is installed beside us. With `demote_f64` float64 is computed as float32 (inputs and outputs stay float64);
+    without it it is refused. `weights` says where the model of an artifact without weights lies, a file or a
     folder (by default beside it). The GPU's work is done in a process of its own unless `isolation` is "none".
     Raises DiagnosticError for what a user can act on.
     """
     shapes = {name: np.shape(array) for name, array in (inputs or {}).items()}
-    given: dict[str, Any] = {"dims": dims, "target": target, "rules": rules, "without": without}
+    given: dict[str, Any] = {
+        "dims": dims,
+        "target": target,
+        "rules": rules,
+        "without": without,
+        "demote_f64": demote_f64,
+    }
     if is_artifact(model):
         return open_model(Model, lambda: read_artifact(model, given, weights), adapter, isolation, progress)
     if weights is not None:
@@ -325,6 +333,7 @@ def make_recipe(
     target: str | Target | None = None,
     rules: Sequence[str | Path] = (),
     without: Sequence[str] = (),
+    demote_f64: bool = False,
     plugins: bool = True,
     keep: Sequence[str] = (),
     instead: Mapping[str, Sequence[str]] | None = None,
@@ -337,7 +346,7 @@ def make_recipe(
         rules=[str(path) for path in rules],
         without=list(without),
         keep=tuple(keep),
-        instead=dict(instead or {}),
+        instead={**(instead or {}), **(demoting() if demote_f64 else {})},
         plugins=plugins,
     )
 

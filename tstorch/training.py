@@ -27,6 +27,7 @@ class LoadOptions(TypedDict, total=False):
     adapter: str | None
     rules: Sequence[str | Path]
     without: Sequence[str]
+    demote_f64: bool
     plugins: bool
     isolation: Isolation
     progress: Progress

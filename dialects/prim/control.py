@@ -83,7 +83,7 @@ class CompositeOp(RegionOp):
         copied = [build.insert(op.clone(copies)) for op in ops]
         seeds = [(copies[value], g) for value, g in zip(end.operands, cotangents, strict=True)]
         gradients = pull_back(copied, seeds, build)
-        return [gradients.get(operand) for operand in self.operands]
+        return [gradients.pop(operand, None) for operand in self.operands]  # once, where a value is read twice
 
     def fold(self) -> None:
         return None

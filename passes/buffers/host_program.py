@@ -249,7 +249,7 @@ def weights_of(func: FuncOp) -> Iterator[object]:
 def storage_name(type: TensorType, dtype: str) -> str:
     """How the artifact calls a buffer's elements where the caller's are of NumPy type `dtype`."""
     element = buf.storage_dtype(type)
-    short = {"int64": "i64", "uint64": "u64", "bool": "bool"}.get(dtype)
+    short = {"int64": "i64", "uint64": "u64", "bool": "bool", "float64": "f64"}.get(dtype)
     return f"{element}<{short}" if short and short != element else element
 
 

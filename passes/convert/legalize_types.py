@@ -99,18 +99,21 @@ class LegalizeTypesPass(TSTorchPass):
 
 
 def _refuse_double(functions: Sequence[FuncOp]) -> None:
-    found: dict[str, None] = {}
-    for func in functions:
-        for op in func.walk():
-            if any(isinstance(v.type, TensorType) and v.type.element_type == f64 for v in (*op.operands, *op.results)):
-                found.update(dict.fromkeys(node_ids(op) or [op.name]))
-    if found:
-        more = f" (and {len(found) - 1} other nodes)" if len(found) > 1 else ""
-        raise DiagnosticError(
-            f"element type float64 has no WebGPU form{more}; expected one of float32, float16, integers, bool; "
-            "convert the model, or run with --demote-f64",
-            node=next(iter(found)),
-        )
+    """Led by the first node; weights and graphs without nodes have none."""
+    ops = [op for func in functions for op in func.walk() if any(map(_is_double, (*op.operands, *op.results)))]
+    if not ops:
+        return
+    nodes = list(dict.fromkeys(node for op in ops for node in node_ids(op)))
+    more = f" (and {len(nodes) - 1} other nodes)" if len(nodes) > 1 else ""
+    raise DiagnosticError(
+        f"element type float64 has no WebGPU form{more}; expected one of float32, float16, integers, bool; "
+        "convert the model, or run with --demote-f64",
+        node=next(iter(nodes), ops[0].name),
+    )
+
+
+def _is_double(value: SSAValue) -> bool:
+    return isinstance(value.type, TensorType) and value.type.element_type == f64
 
 
 class _Border:

@@ -14,6 +14,7 @@ SCHEMA = "tstorch-report/1"
 
 # The parts of a light run, in the order in which they happen (DESIGN 6): they and nothing else add up to `whole`.
 PARTS = ("handoff", "upload", "encode", "submit", "launch", "gpu", "sync", "readback", "unattributed")
+ON_TYPES = "TST-T"
 COLD_STAGES = (
     "import", "device", "passes", "codegen", "pipelines", "upload", "init", "specialise", "first_run", "unattributed",
 )  # fmt: skip
@@ -33,6 +34,7 @@ def build_report(trace: Trace) -> Record:
         "verdict": verdict(trace),
         "classes": measured.get("classes", []),
         "check": measured.get("check"),
+        "notes": _notes(trace),
         "latency_ms": measured["latency_ms"],
         "cold_ms": {stage["name"]: stage["ms"] for stage in trace.stages} | {"total": _cold_total(trace)},
         "cold_busy_ms": {stage["name"]: stage["busy_ms"] for stage in trace.stages if "busy_ms" in stage},
@@ -50,6 +52,12 @@ def build_report(trace: Trace) -> Record:
         "memory": measured["memory"],
         "live_at_peak": live_at_peak(trace),
     }
+
+
+def _notes(trace: Trace) -> list[str]:
+    """What was found out about the numbers that the model computes with, each once."""
+    found = (remark for remark in trace.remarks if remark["kind"] == "analysis" and remark["id"].startswith(ON_TYPES))
+    return list(dict.fromkeys(remark["reason"] for remark in found))
 
 
 def _cold_total(trace: Trace) -> float:

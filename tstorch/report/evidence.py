@@ -21,6 +21,8 @@ def rows(report: Record, *, full: bool) -> Iterator[Row]:
     if first := (report["check"] or {}).get("first"):
         yield from labelled("First wrong node", first_wrong(first))
     yield from labelled("Adapter", _adapter(report))
+    if report.get("notes"):
+        yield from labelled("Notes", report["notes"])
     yield "Steady latency", _steady(report)
     yield from labelled("Cold start", _cold(report))
     yield from labelled("Parts of a run's time", _parts(report["parts_us"]))

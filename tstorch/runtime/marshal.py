@@ -11,7 +11,7 @@ from tstorch.runtime.dtypes import bits_of, dtype_name, holds, is_foreign, named
 # What the buffer holds for each storage type, as NumPy names it.
 _STORED = {
     "f32": "<f4", "f16": "<f2", "i32": "<i4", "u32": "<u4", "i16": "<i2", "u16": "<u2", "i8": "i1", "u8": "u1",
-    "i32<i64": "<i4", "i32<u64": "<i4", "u32<i64": "<i8", "u32<u64": "<u8", "u32<bool": "<u4",
+    "f32<f64": "<f4", "i32<i64": "<i4", "i32<u64": "<i4", "u32<i64": "<i8", "u32<u64": "<u8", "u32<bool": "<u4",
 }  # fmt: skip
 
 Value = Mapping[str, Any]  # an input, output or state as program.json declares it
@@ -45,8 +45,16 @@ def pack(value: Value, array: np.ndarray, target: memoryview) -> None:
     if storage in ("i32<i64", "i32<u64"):
         check_range(value, array)
     stored = np.frombuffer(target, dtype=_STORED[storage])
+    if storage == "f32<f64":
+        array = _demoted(array)
     stored[: array.size] = bits_of(array).reshape(-1)
     stored[array.size :] = 0
+
+
+def _demoted(array: np.ndarray) -> np.ndarray:
+    """float64 within the range of float32, which rounds it where it is stored; a finite number stays finite."""
+    most = float(np.finfo(np.float32).max)
+    return np.where(np.isfinite(array), np.clip(array, -most, most), array)
 
 
 def unpack(value: Value, source: memoryview) -> np.ndarray:
