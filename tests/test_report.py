@@ -5,7 +5,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from report_fixtures import small_trace
+from report_fixtures import small_trace, untimed, wide_trace
 from rich.console import Console
 
 from tstorch.report.build import PARTS, build_report
@@ -42,37 +42,6 @@ ROW_KEYS = {
 
 def text_of(report, **options) -> str:
     return "\n".join(line.plain for line in report_lines(report, **options))
-
-
-def untimed():
-    trace = small_trace()
-    for dispatch in trace.dispatches:
-        dispatch["us"] = None
-    trace.measured["timing"] |= {"quality": "untimed", "probe_us": None, "agreement": None}
-    trace.measured["parts_us"] |= {"gpu": None}
-    return trace
-
-
-def wide_trace(count: int = 200):
-    """A trace with every line that a report can have, and many dispatches, kernels, refusals and live tensors."""
-    trace = small_trace()
-    trace.header["adapter"]["loop_cap"] = 65535
-    trace.measured["timing"]["residual_us"] = 5.0
-    trace.measured["memory"] |= {"reserved": 2**26, "reserved_source": "the driver's blocks"}
-    trace.nodes += [_reshaped(node, number) for number in range(5) for node in trace.nodes[:2]]
-    for number in range(5):
-        members = [{"id": f"conv1_{number}", "role": "forward", "share": 0.5}]
-        members += [{"id": f"bn1_{number}", "role": "forward", "share": 0.5}]
-        trace.dispatches.append(trace.dispatches[1] | {"id": 500 + number, "shares": members})
-    for number in range(10, 10 + count):
-        trace.dispatches.append(trace.dispatches[1] | {"id": number, "kernel": f"k{number}", "us": 1.0 + number})
-        trace.remarks.append(trace.remarks[0] | {"id": f"TST-F{number}", "reason": f"reason {number}"})
-        trace.timeline[1]["tensors"].append(f"tensor{number}")
-    return trace
-
-
-def _reshaped(node, number):
-    return node | {"id": f"{node['id']}_{number}", "op_type": f"{node['op_type']}{number}"}
 
 
 def test_the_report_has_every_documented_key():

@@ -20,6 +20,7 @@ from tstorch.levels import Level
 from tstorch.numerics import capture, find_deviation, find_divergence, hunt
 from tstorch.numerics.probe import Probe
 from tstorch.report.chrome_trace import write_chrome_trace
+from tstorch.report.html import write_html
 from tstorch.report.terminal import print_report
 from tstorch.saved import is_artifact, recompiled
 from tstorch.session import Arrays, Measured, Model, load
@@ -64,6 +65,7 @@ class Request:
     report: str | None = None
     trace: str | None = None
     chrome_trace: str | None = None
+    html: str | None = None
     annotate: str | None = None
     annotate_level: Level = Level.FLOW
     artifact: str | None = None
@@ -215,6 +217,8 @@ def _write_files(request: Request, model: Model, trace: Measured, report: dict[s
         trace.write(request.trace)
     if request.chrome_trace:
         write_chrome_trace(trace, request.chrome_trace)
+    if request.html:
+        write_html(trace, request.html)
     if request.annotate:
         write_text_atomically(Path(request.annotate), annotated)
     if request.artifact:

@@ -63,6 +63,7 @@ def _run(options: argparse.Namespace) -> int:
             report=options.json,
             trace=options.trace,
             chrome_trace=options.chrome_trace,
+            html=options.html,
             annotate=annotate,
             annotate_level=level,
             artifact=options.save_artifact,
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     result.add_argument("--full", action="store_true", help="print all of the report, not its first 40 lines")
     result.add_argument("--json", metavar="FILE", help="write the report as one JSON object")
     result.add_argument("--trace", metavar="FILE", help="write what was recorded, one JSON object a line")
+    result.add_argument("--html", metavar="FILE", help="write the report as a page with charts, one file")
     result.add_argument("--chrome-trace", metavar="FILE", help="write a timeline that Perfetto opens")
     result.add_argument(
         "--annotate", metavar="FILE[:LEVEL]", help="write the IR with what was measured (default level: flow)"

@@ -159,3 +159,63 @@ def measured() -> Record:
             "reserved_source": "unknown",
         },
     }
+
+
+def wide_trace(count: int = 200) -> Trace:
+    """A trace with every line that a report can have, and many dispatches, kernels, refusals and live tensors."""
+    trace = small_trace()
+    trace.header["adapter"]["loop_cap"] = 65535
+    trace.measured["timing"]["residual_us"] = 5.0
+    trace.measured["memory"] |= {"reserved": 2**26, "reserved_source": "the driver's blocks"}
+    trace.nodes += [_reshaped(node, number) for number in range(5) for node in trace.nodes[:2]]
+    for number in range(5):
+        members = [{"id": f"conv1_{number}", "role": "forward", "share": 0.5}]
+        members += [{"id": f"bn1_{number}", "role": "forward", "share": 0.5}]
+        trace.dispatches.append(trace.dispatches[1] | {"id": 500 + number, "shares": members})
+    for number in range(10, 10 + count):
+        trace.dispatches.append(trace.dispatches[1] | {"id": number, "kernel": f"k{number}", "us": 1.0 + number})
+        trace.remarks.append(trace.remarks[0] | {"id": f"TST-F{number}", "reason": f"reason {number}"})
+        trace.tensors.append(trace.tensors[0] | {"name": f"tensor{number}"})
+        trace.timeline[1]["tensors"].append(f"tensor{number}")
+    return trace
+
+
+def _reshaped(node: Record, number: int) -> Record:
+    return node | {"id": f"{node['id']}_{number}", "op_type": f"{node['op_type']}{number}"}
+
+
+def long_trace(count: int) -> Trace:
+    """A trace of many dispatches, each with a tensor that lives for a few of them, and so many nodes."""
+    trace = small_trace()
+    node, kernel, dispatch = trace.nodes[0], trace.kernels[0], trace.dispatches[1]
+    trace.nodes, trace.kernels, trace.dispatches, trace.tensors, trace.timeline = [], [], [], [], []
+    for number in range(count):
+        name = f"layer.{number % 40}/node{number}"
+        trace.nodes.append(node | {"id": name, "module": f"layer.{number % 40}.inner{number % 7}"})
+        shares = [_share(name, 1.0)]
+        kernel_name = f"k{number % 30}"
+        us = 1.5 + number % 17
+        trace.dispatches.append(dispatch | {"id": number, "kernel": kernel_name, "us": us, "shares": shares})
+        tensor = {"name": f"t{number}", "buffer": 0, "offset": 0, "bytes": 4096 + number, "category": "activation"}
+        trace.tensors.append(tensor | {"first": number, "last": min(number + 3, count - 1)})
+    for number in range(count):
+        alive = trace.tensors[max(0, number - 3) : number + 1]
+        live = sum(tensor["bytes"] for tensor in alive)
+        names = [tensor["name"] for tensor in alive]
+        trace.timeline.append({"dispatch": number, "live_bytes": live, "tensors": names})
+    trace.kernels = [kernel | {"name": f"k{number}"} for number in range(30)]
+    gpu = sum(row["us"] for row in trace.dispatches)
+    parts = trace.measured["parts_us"]
+    parts["whole"] += gpu - parts["gpu"]
+    parts["gpu"] = gpu
+    return trace
+
+
+def untimed() -> Trace:
+    """The same from an adapter that gives no times of single dispatches."""
+    trace = small_trace()
+    for dispatch in trace.dispatches:
+        dispatch["us"] = None
+    trace.measured["timing"] |= {"quality": "untimed", "probe_us": None, "agreement": None}
+    trace.measured["parts_us"] |= {"gpu": None}
+    return trace

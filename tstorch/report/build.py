@@ -7,7 +7,7 @@ from typing import Any
 from tstorch.report.fusion import fusion_section
 from tstorch.report.verdict import verdict
 from tstorch.trace.bounds import Ceilings, limit_of
-from tstorch.trace.join import by_kernel, leader, node_shares, node_us, timed_dispatches, total_us
+from tstorch.trace.join import alive, by_kernel, leader, node_shares, node_us, timed_dispatches, total_us
 from tstorch.trace.schema import Record, Trace
 
 SCHEMA = "tstorch-report/1"
@@ -123,8 +123,7 @@ def live_at_peak(trace: Trace) -> dict[str, Any]:
     """The dispatch at which most bytes of activations are live, and the tensors that are."""
     if not trace.timeline:
         return {"dispatch": None, "live_bytes": 0, "tensors": []}
-    peak = max(trace.timeline, key=lambda moment: moment["live_bytes"])
-    sizes = {tensor["name"]: tensor["bytes"] for tensor in trace.tensors}
-    tensors = [{"name": name, "bytes": sizes.get(name)} for name in peak["tensors"]]
-    tensors.sort(key=lambda tensor: -(tensor["bytes"] or 0))
+    at, peak = max(enumerate(trace.timeline), key=lambda each: each[1]["live_bytes"])
+    tensors = [{"name": trace.tensors[n]["name"], "bytes": trace.tensors[n]["bytes"]} for n in alive(trace)[at]]
+    tensors.sort(key=lambda tensor: -tensor["bytes"])
     return {"dispatch": peak["dispatch"], "live_bytes": peak["live_bytes"], "tensors": tensors}

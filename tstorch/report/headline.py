@@ -82,17 +82,22 @@ def _occurrences(count: int) -> str:
 
 
 def _conclusion(report: Record) -> list[str]:
-    """What holds here: whether the answer is right and fits, what the times are worth; then what holds elsewhere."""
-    here = f"{report['verdict']['status']} on {report['adapter']['name']}"
-    first = "; ".join([here, _right(report), _fits(report), timing_text(report["timing"])])
-    return [first, *_first_wrong(report), *(_elsewhere(fit) for fit in report["classes"])]
+    """What holds here, then what holds elsewhere: one line on each class of devices, by the checks of `tstorch-fit`."""
+    here = f"{report['verdict']['status']} on {report['adapter']['name']}; {here_text(report)}"
+    others = [f"{fit['class']:<10} {fit['status']} on {fit['name']}: {evidence_text(fit)}" for fit in report["classes"]]
+    return [here, *_first_wrong(report), *others]
 
 
-def _elsewhere(fit: Record) -> str:
-    """One line on a class of devices: the verdict by the checks of `tstorch-fit`, and what it rests on."""
+def here_text(report: Record) -> str:
+    """Whether the answer is right, whether it fits, what the times are worth."""
+    return "; ".join([_right(report), _fits(report), timing_text(report["timing"])])
+
+
+def evidence_text(fit: Record) -> str:
+    """What a verdict on another device rests on."""
     why = [str(Violation(**reason)) for reason in fit["reasons"]] or fit["missing"] or fit["conditions"]
     more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
-    return f"{fit['class']:<10} {fit['status']} on {fit['name']}: {why[0] + more if why else _room(fit)}"
+    return why[0] + more if why else _room(fit)
 
 
 def _room(fit: Record) -> str:

@@ -59,7 +59,7 @@ def share_text(part: float | None, whole: float | None = 1.0) -> str:
     if part is None or not whole:
         return "-"
     percent = 100 * part / whole
-    return "< 1 %" if 0 < percent < 0.5 else f"{percent:.0f} %"
+    return "< 1 %" if 0 < percent < 0.5 else f"{round(percent)} %"
 
 
 def _three_digits(value: float) -> str:

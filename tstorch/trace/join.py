@@ -70,6 +70,26 @@ def node_shares(dispatch: Record) -> dict[str, float]:
     return dict(shares)
 
 
+def alive(trace: Trace) -> list[list[int]]:
+    """For each moment of the timeline the tensors that live then, by their places in `trace.tensors`.
+
+    Parts of one value are tensors of one name: of these, those count that live at that dispatch.
+    """
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for at, tensor in enumerate(trace.tensors):
+        places[tensor["name"]].append(at)
+
+    def living(name: str, moment: int) -> list[int]:
+        same = places[name]
+        lives = [(trace.tensors[at].get("first", 0), trace.tensors[at].get("last", moment)) for at in same]
+        return [at for at, (first, last) in zip(same, lives, strict=True) if len(same) == 1 or first <= moment <= last]
+
+    return [
+        [at for name in dict.fromkeys(row["tensors"]) for at in living(name, moment)]
+        for moment, row in enumerate(trace.timeline)
+    ]
+
+
 def led_us(trace: Trace) -> dict[str, float | None]:
     """Leading node to the microseconds of the dispatches that it leads; these add up without any estimate."""
     led: defaultdict[str, list[Record]] = defaultdict(list)
