@@ -11,6 +11,7 @@ from xdsl.passes import ModulePass
 from tstorch.diagnostics import PassError
 from tstorch.levels import Level
 from tstorch.passes.rewrite import Pattern, apply_patterns
+from tstorch.passes.rewrite_log import rewrite_log
 from tstorch.remarks import RemarkSink
 
 PatternLike = type[Pattern] | Pattern
@@ -36,7 +37,7 @@ class TSTorchPass(ModulePass):
         patterns = self.pattern_instances()
         if not patterns:
             raise PassError(f"pass {self.name} has neither patterns nor an apply of its own")
-        apply_patterns(module, patterns, pass_name=self.name)
+        apply_patterns(module, patterns, pass_name=self.name, log=rewrite_log(ctx))
 
     def pattern_instances(self) -> Sequence[Pattern]:
         """The patterns to apply; override where they depend on the pass's options."""

@@ -27,6 +27,7 @@ from tstorch.locations import (
     served_ids,
     with_role,
 )
+from tstorch.passes.rewrite_log import Fired, RewriteLog
 from tstorch.remarks import Metric, Remark, RemarkKind, RemarkSink
 
 __all__ = [
@@ -252,14 +253,17 @@ class Rewriter:
                     self._sink.add(remark)
 
 
-def apply_patterns(module: ModuleOp, patterns: Sequence[Pattern], *, pass_name: str) -> bool:
+def apply_patterns(
+    module: ModuleOp, patterns: Sequence[Pattern], *, pass_name: str, log: RewriteLog | None = None
+) -> bool:
     """Applies patterns everywhere until none fires; the first of `patterns` that fires at an op wins.
 
-    Returns whether anything changed. Raises DiagnosticError naming the pattern that goes on for ever.
+    `log` learns what fires, and may end it early. Returns whether anything changed. Raises DiagnosticError naming the
+    pattern that goes on for ever.
     """
     with RemarkSink(module, pass_name) as sink:
         rewriter = Rewriter(module, sink, pass_name)
-        changed = _Driver(rewriter, patterns, pass_name).run()
+        changed = _Driver(rewriter, patterns, pass_name, log).run()
         rewriter._flush_missed()
     return changed
 
@@ -267,8 +271,9 @@ def apply_patterns(module: ModuleOp, patterns: Sequence[Pattern], *, pass_name: 
 class _Driver:
     """The worklist: each op is visited in program order, and again whenever its surroundings change."""
 
-    def __init__(self, rewriter: Rewriter, patterns: Sequence[Pattern], pass_name: str) -> None:
+    def __init__(self, rewriter: Rewriter, patterns: Sequence[Pattern], pass_name: str, log: RewriteLog | None) -> None:
         self._rewriter = rewriter
+        self._log = log
         self._roots = [(pattern, pattern.roots()) for pattern in patterns]
         self._table: dict[type[Operation], tuple[Pattern, ...]] = {}
         self._fired: dict[Pattern, int] = {}
@@ -289,12 +294,22 @@ class _Driver:
         changed = False
         while pending:
             op, _ = pending.popitem()
+            if self._log is not None and self._log.is_full:
+                pending.clear()
+                return False
             for pattern in self._patterns_of(op):
+                note = self._note(pattern, op)
                 if self._rewriter._attempt(pattern, op):
                     changed = True
                     self._count(pattern, op, cap)
+                    if self._log is not None and note is not None:
+                        self._log.fired.append(note)
                     break
         return changed
+
+    def _note(self, pattern: Pattern, op: Operation) -> Fired | None:
+        """What the log is told if the pattern fires: the op may be gone then."""
+        return Fired(self._pass_name, pattern.name, op.name, served_ids(op)) if self._log is not None else None
 
     def _patterns_of(self, op: Operation) -> tuple[Pattern, ...]:
         kind = type(op)

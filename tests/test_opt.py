@@ -1,5 +1,6 @@
 """Tests of tstorch-opt as a program: exit codes, what goes where, reproducers, cost of --help."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def test_success_is_0_and_stdout_holds_the_result_alone(source: str, capsys: pyt
     assert out.startswith("builtin.module")
     assert out.count("arith.negf") == 1
     assert "IR after cse" in err
-    assert "ms  total" in err
+    assert "ms 100.0%  total" in err
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,67 @@ def test_each_mistake_is_one_message_and_its_code(
     assert out == ""
     assert err.startswith(message)
     assert "Traceback" not in err
+
+
+def test_times_are_a_tree_that_adds_up(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert opt.main([source, "-p", "cse,dce", "--time-passes", "--time-passes-json", "t.json"]) == 0
+    table = capsys.readouterr().err.splitlines()
+    assert table[0].endswith("ms 100.0%  total")
+    assert [line.split()[-1] for line in table[1:-1]] == ["reading", "printing", "prim", "cse", "dce"]
+    assert table[4].index("cse") > table[3].index("prim"), "indented below its phase"
+    tree = json.loads((tmp_path / "t.json").read_text())
+
+    def adds_up(node: dict) -> bool:
+        parts = node["parts"]
+        whole = not parts or abs(sum(part["ms"] for part in parts) - node["ms"]) < 1e-6
+        return whole and all(map(adds_up, parts))
+
+    assert adds_up(tree)
+    assert min(part["ms"] for part in tree["parts"]) >= 0
+
+
+def test_statistics_say_what_each_pass_did(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert opt.main([source, "-p", "cse,dce", "--pass-statistics"]) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.split() == ["cse", "ops", "5", "->", "4"]
+    assert second.split() == ["dce", "ops", "4", "->", "4"]
+
+
+NEGATIONS = """func.func @f(%x: tensor<2xf32>) -> tensor<2xf32> {
+  %s = prim.transpose %x, permutation = [0] : tensor<2xf32> -> tensor<2xf32> loc("swap")
+  %a = prim.add %s, %s : tensor<2xf32> loc("sum")
+  func.return %a : tensor<2xf32>
+}
+"""
+
+
+def test_statistics_count_rewrites_by_their_pattern(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "f.mlir").write_text(NEGATIONS)
+    assert opt.main([str(tmp_path / "f.mlir"), "-p", "canonicalize", "--pass-statistics"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "rewrites: 1 " in line
+    assert "nodes elided: 1" in line
+
+
+TINY = str(Path(__file__).parent / "data" / "tiny.onnx")
+
+
+def test_remarks_can_be_filtered_and_written_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = tmp_path / "r.json"
+    words = [TINY, "--no-plugins", "--dim", "batch=2", "--compile-to", "flow", "-o", str(tmp_path / "m.mlir")]
+    assert opt.main([*words, "--remarks"]) == 0
+    everything = capsys.readouterr().err.splitlines()
+    assert opt.main([*words, "--remarks-filter", "passed TST-F010 at .*softmax", "--remarks-json", str(made)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line in everything
+    assert len(everything) > 1
+    (row,) = json.loads(made.read_text())
+    assert (row["id"], row["kind"], row["nodes"]) == ("TST-F010", "passed", ["softmax"])
+
+
+def test_a_filter_that_is_no_pattern_is_wrong_usage(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert opt.main([source, "--remarks-filter", "("]) == 2
+    assert "expected a regular expression" in capsys.readouterr().err
 
 
 def test_an_unknown_flag_is_2(capsys: pytest.CaptureFixture[str]) -> None:

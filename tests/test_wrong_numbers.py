@@ -283,3 +283,40 @@ def test_a_stale_trace_is_refused_by_what_changed(path, tmp_path, capsys):
         assert says in capsys.readouterr().err
     assert opt.main([str(path), *annotate]) == 0
     assert "trace.measured" in (tmp_path / "a.mlir").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "pass_name", "says"),
+    [
+        (wrong_rewrite, "planted-wrong-rewrite", "does: pattern DropMaximum at 'prim.maximum'"),
+        (wrong_constant, "planted-wrong-constant", "found on the GPU"),
+    ],
+)
+def test_bisection_names_the_pass_that_breaks_the_result(path, planted, capsys, fault, pass_name, says):
+    node = ModelGraph(path).makers[node_of(path, "Relu", 2).output[0]].id
+    planted(fault(node))
+    assert opt.main([str(path), "--bisect"]) == 1
+    out = capsys.readouterr().out
+    assert f'{pass_name}{{node="{node}"}} (plugin planted), breaks the result' in out
+    assert says in out
+
+
+def test_bisection_finds_nothing_where_nothing_is_wrong(path, capsys):
+    assert opt.main([str(path), "--bisect"]) == 0
+    assert "no pass breaks the result" in capsys.readouterr().out
+
+
+def test_bisection_of_text_needs_no_gpu(tmp_path, planted, capsys, monkeypatch):
+    planted(wrong_rewrite("m"))
+    monkeypatch.setattr("tstorch.tools.bisection.load", None)
+    (tmp_path / "f.mlir").write_text(
+        """func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+          %z = prim.constant dense<0.0> : tensor<4xf32>
+          %m = prim.maximum %x, %z : tensor<4xf32> loc("m")
+          func.return %m : tensor<4xf32>
+        }"""
+    )
+    words = [str(tmp_path / "f.mlir"), "--bisect", "-p"]
+    assert opt.main([*words, "cse,dce,canonicalize"]) == 0
+    assert opt.main([*words, 'cse,planted-wrong-rewrite{node="m"},dce']) == 1
+    assert "pass 2 of 3, planted-wrong-rewrite" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """tstorch-opt: compiles a model or IR text up to any level, runs passes on it, and prints the result."""
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,13 @@ from xdsl.parser import Parser
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
 from tstorch.catalog import pass_list
-from tstorch.diagnostics import DiagnosticError, UsageError, write_text_atomically
-from tstorch.instruments import IRDumper, IRPrinter, PassTimer, module_text
+from tstorch.diagnostics import DiagnosticError, LevelError, UsageError, write_text_atomically
+from tstorch.instruments import IRDumper, IRPrinter, PassStatistics, PassTimer, RemarkWriter, module_text
 from tstorch.levels import Level, get_level, get_pipeline
-from tstorch.pipeline import Observer, compile, parse_passes, run_passes
+from tstorch.passes.rewrite_log import RewriteLog
+from tstorch.pipeline import Observer, compile, parse_passes, plan, run_passes
 from tstorch.plugins import Extensions
 from tstorch.registry import PRINTERS, CompilerContext, load, make_context
-from tstorch.remarks import get_remarks
 from tstorch.target import Target, set_target
 from tstorch.tools.common import add_compile_arguments, guarded, parse_dims, split_names
 from tstorch.verification import verify_module
@@ -50,18 +51,28 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument(
         "--print-ir-after", metavar="PASS", action="append", default=[], help="print the IR after a pass"
     )
+    watch.add_argument(
+        "--print-ir-before", metavar="PASS", action="append", default=[], help="print the IR before a pass"
+    )
+    watch.add_argument("--print-ir-before-all", action="store_true", help="print the IR before every pass")
     watch.add_argument("--print-ir-after-all", action="store_true", help="print the IR after every pass")
     watch.add_argument("--print-ir-after-change", action="store_true", help="the same, where the pass changed it")
     watch.add_argument("--dump-dir", metavar="DIR", help="write the IR after every pass that changed it")
     watch.add_argument("--remarks", action="store_true", help="print what passes did, declined and found out")
-    watch.add_argument("--time-passes", action="store_true", help="print the time of every pass")
+    watch.add_argument("--remarks-filter", metavar="REGEX", help="of the remarks, those whose line matches")
+    watch.add_argument("--remarks-json", metavar="FILE", help="write the remarks as JSON")
+    watch.add_argument("--time-passes", action="store_true", help="print the time of every pass, by phase")
+    watch.add_argument("--time-passes-json", metavar="FILE", help="write the times as JSON")
+    watch.add_argument("--pass-statistics", action="store_true", help="print what every pass did, in numbers")
     check = parser.add_argument_group("checking")
     check.add_argument("--verify-each", action="store_true", help="verify after every pass, not only between levels")
     check.add_argument("--check-semantics", action="store_true", help="compare values before and after each pass")
+    check.add_argument("--bisect", action="store_true", help="name the pass that breaks the result, and its rewrite")
     check.add_argument("--verify-diagnostics", action="store_true", help="errors are the result; exit with 0")
     check.add_argument("--split-input-file", action="store_true", help=f"treat parts between '{SPLIT}' one by one")
     form = parser.add_argument_group("form of the text")
     form.add_argument("--print-debuginfo", action="store_true", help="print locations (--compile-to always does)")
+    form.add_argument("--strip-measured", action="store_true", help="take off what annotate-trace wrote")
     form.add_argument("--print-op-generic", action="store_true", help="print ops in generic form")
     return parser
 
@@ -81,6 +92,8 @@ class _Opt:
         self.options = options
         self.extensions = Extensions() if options.no_plugins else Extensions.load()
         self.timer = PassTimer()
+        self.statistics = PassStatistics(RewriteLog())
+        self.remarks = RemarkWriter(options.remarks_filter)
         self.observers = self._observers()
         self.recipe = self._recipe()
 
@@ -90,12 +103,56 @@ class _Opt:
             return self._finish(pass_list(self.extensions))
         if options.compile_to == Level.ARTIFACT and not options.output:
             raise UsageError("--compile-to=artifact makes a file, not text; say where with -o FILE")
+        if options.bisect:
+            return self._bisect()
         results = [self._chunk(text, offset) for text, offset in self._chunks()]
         if options.compile_to != Level.ARTIFACT:
             self._finish(f"{SPLIT}\n".join(results))
-        if options.time_passes:
-            sys.stderr.write(self.timer.table())
+        self._report()
         return 0
+
+    def _report(self) -> None:
+        """What was watched over the whole call."""
+        options, times = self.options, self.timer.tree()
+        if options.pass_statistics:
+            sys.stderr.write(self.statistics.table())
+        if options.time_passes:
+            sys.stderr.write(times.table())
+        if options.time_passes_json:
+            write_text_atomically(Path(options.time_passes_json), json.dumps(times.to_json(), indent=1) + "\n")
+        if options.remarks_json:
+            write_text_atomically(Path(options.remarks_json), self.remarks.json())
+
+    def _bisect(self) -> int:
+        """Which pass breaks the result; it imports NumPy and, for a model, the runtime."""
+        from tstorch.tools.bisection import bisect
+
+        options = self.options
+        ((text, offset),) = self._chunks() if not options.split_input_file else [self._chunks()[0]]
+        context = make_context(self.extensions)
+
+        def fresh() -> ModuleOp:
+            return self._module(text, offset, context)
+
+        first = fresh()
+        stop = self._stop(first) or (Level.BUF if text is None and not options.passes else None)
+        specs = self._plan(first, stop) if stop else []
+        specs += [str(step.pipeline_pass_spec()) for step in parse_passes(self._specs(stop), self.extensions)]
+        is_whole = text is None and stop in (Level.BUF, Level.ARTIFACT) and not options.passes
+        names = {"rules": options.rules, "without": split_names(options.without), "plugins": not options.no_plugins}
+        given = {**names, "dims": self.recipe.dims, "target": self.recipe.target}
+        model = options.input if is_whole else None
+        return bisect(
+            fresh, specs, model=model, given=given, store=self._store(), extensions=self.extensions, out=sys.stdout
+        )
+
+    def _plan(self, module: ModuleOp, stop: Level) -> list[str]:
+        """The passes from a module's level to another."""
+        start = get_level(module)
+        if start is None:
+            raise LevelError("--bisect with --compile-to needs a module that says its level (tst.level)")
+        unwanted, to = split_names(self.options.without), Level.BUF if stop is Level.ARTIFACT else stop
+        return plan(start, to, without=unwanted, rules=self.options.rules, extensions=self.extensions)
 
     def _observers(self) -> list[Observer]:
         options = self.options
@@ -104,12 +161,17 @@ class _Opt:
             from tstorch.semantics import SemanticsChecker  # here, as it imports numpy
 
             observers.append(SemanticsChecker(self._store()))
+        if options.print_ir_before or options.print_ir_before_all:
+            before = None if options.print_ir_before_all else split_names(options.print_ir_before)
+            observers.append(IRPrinter(sys.stderr, names=(), before_names=before))
         if options.print_ir_after:
             observers.append(IRPrinter(sys.stderr, names=split_names(options.print_ir_after)))
         if options.print_ir_after_all or options.print_ir_after_change:
             observers.append(IRPrinter(sys.stderr, only_changes=options.print_ir_after_change))
         if options.dump_dir:
             observers.append(IRDumper(Path(options.dump_dir)))
+        if options.pass_statistics:
+            observers.append(self.statistics)
         return [*observers, self.timer]
 
     def _recipe(self) -> "_Recipe":
@@ -155,7 +217,9 @@ class _Opt:
     def _process(self, text: str | None, offset: int) -> str:
         options = self.options
         context = make_context(self.extensions)
-        module = self._module(text, offset, context)
+        context.rewrites = self.statistics.log if options.pass_statistics else None
+        with self.timer.stage("reading"):
+            module = self._module(text, offset, context)
         try:
             stop = self._stop(module)
             if stop is not None:
@@ -173,9 +237,11 @@ class _Opt:
             run_passes(module, passes, context, self.observers, verify_each=options.verify_each)
             verify_module(module)
         finally:
-            if options.remarks:
-                sys.stderr.writelines(f"{remark}\n" for remark in get_remarks(module))
-        return self._result(module)
+            lines = self.remarks.take(module)
+            if options.remarks or options.remarks_filter:
+                sys.stderr.writelines(lines)
+        with self.timer.stage("printing"):
+            return self._result(module)
 
     def _instead(self) -> Mapping[str, Sequence[str]]:
         if not self.options.demote_f64:
@@ -207,7 +273,10 @@ class _Opt:
 
     def _specs(self, stop: Level | None) -> str:
         rules = self.options.rules if stop is None else []
-        return ",".join([*(f'apply-rules{{file="{path}"}}' for path in rules), self.options.passes]).strip(",")
+        last = ["strip-measured"] if self.options.strip_measured else []
+        return ",".join(
+            filter(None, [*(f'apply-rules{{file="{path}"}}' for path in rules), self.options.passes, *last])
+        )
 
     def _result(self, module: ModuleOp) -> str:
         options = self.options

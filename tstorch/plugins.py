@@ -105,9 +105,10 @@ class Extensions:
 
 @dataclass
 class CompilerContext(Context):
-    """xDSL's context, and what plugins add beyond dialects."""
+    """xDSL's context, what plugins add beyond dialects, and where one is kept the log of rewrites."""
 
     extensions: Extensions = field(default_factory=Extensions)
+    rewrites: Any = None
 
 
 def _load(entry: EntryPoint) -> Plugin | BrokenPlugin:

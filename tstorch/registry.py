@@ -64,6 +64,7 @@ PASSES: Mapping[str, str] = {
     "split-oversized-bindings": "tstorch.passes.fusion.split_oversized_bindings:SplitOversizedBindingsPass",
     "split-reduction": "tstorch.passes.fusion.split_reduction:SplitReductionPass",
     "split-sort": "tstorch.passes.fusion.split_sort:SplitSortPass",
+    "strip-measured": "tstorch.passes.trace.strip_measured:StripMeasuredPass",
     "verify-level": "tstorch.passes.verify_level:VerifyLevelPass",
 }
 

@@ -13,6 +13,7 @@ from tstorch.passes.fusion.rules.compiler import compile_rule
 from tstorch.passes.fusion.rules.library import library_rules, read_rules
 from tstorch.passes.fusion.rules.syntax import Outline, Replace
 from tstorch.passes.rewrite import apply_patterns
+from tstorch.passes.rewrite_log import rewrite_log
 from tstorch.plugins import CompilerContext, Extensions
 
 KINDS = {"replace": Replace, "outline": Outline}
@@ -69,4 +70,4 @@ class ApplyRulesPass(TSTorchPass):
         wanted = (KINDS[self.only],) if self.only else tuple(KINDS.values())
         patterns = [compile_rule(rule, ctx, extensions) for rule in rules if isinstance(rule.action, wanted)]
         if patterns:
-            apply_patterns(module, patterns, pass_name=self.name)
+            apply_patterns(module, patterns, pass_name=self.name, log=rewrite_log(ctx))

@@ -18,6 +18,7 @@ from tstorch.dialects.prim.weight import WeightOp
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.rewrite import Pattern, Rewriter, apply_patterns
+from tstorch.passes.rewrite_log import rewrite_log
 from tstorch.target import get_target
 
 ALIGNMENT = 256
@@ -179,7 +180,7 @@ class SplitOversizedBindingsPass(TSTorchPass):
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         limit = self.limit or get_target(module).limits.max_storage_buffer_binding_size
         patterns = [ReadUntransposed(limit), SplitProduct(limit), SplitGather(limit)]
-        apply_patterns(module, patterns, pass_name=self.name)
+        apply_patterns(module, patterns, pass_name=self.name, log=rewrite_log(ctx))
 
 
 def _untransposed(op: DotGeneralOp, transpose: TransposeOp, on_the_right: bool) -> DotGeneralOp | None:

@@ -18,6 +18,7 @@ from tstorch.dialects.prim.types import integer, ints
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.rewrite import Pattern, Rewriter, apply_patterns
+from tstorch.passes.rewrite_log import rewrite_log
 from tstorch.target import get_target
 
 # A workgroup's part of the result, and how many workgroups a unit keeps busy: measured on a card of 132 units.
@@ -65,7 +66,9 @@ class SplitReductionPass(TSTorchPass):
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         units = self.units or get_target(module).units
         if units > 1:
-            apply_patterns(module, [SplitConv(units), SumAlongRows(), SplitDot(units)], pass_name=self.name)
+            apply_patterns(
+                module, [SplitConv(units), SumAlongRows(), SplitDot(units)], pass_name=self.name, log=rewrite_log(ctx)
+            )
 
 
 def parts(rows: int, columns: int, steps: int, length: int, units: int) -> int:

@@ -18,6 +18,7 @@ from tstorch.dialects.prim.types import dtype_of, integer, ints
 from tstorch.levels import Level
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.rewrite import Pattern, Rewriter, apply_patterns
+from tstorch.passes.rewrite_log import rewrite_log
 from tstorch.target import get_target
 
 WORD = 4
@@ -172,4 +173,4 @@ class SplitSortPass(TSTorchPass):
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         memory = self.memory or get_target(module).limits.max_compute_workgroup_storage_size
-        apply_patterns(module, [SortFew(memory), SplitSort(memory)], pass_name=self.name)
+        apply_patterns(module, [SortFew(memory), SplitSort(memory)], pass_name=self.name, log=rewrite_log(ctx))

@@ -10,6 +10,7 @@ from xdsl.traits import ConstantLike, HasFolder
 
 from tstorch.passes.base import TSTorchPass
 from tstorch.passes.rewrite import Pattern, Rewriter, apply_patterns
+from tstorch.passes.rewrite_log import rewrite_log
 from tstorch.passes.simplify.patterns.prim import PATTERNS
 
 
@@ -30,7 +31,7 @@ class CanonicalizePass(TSTorchPass):
 
     def apply(self, ctx: Context, module: ModuleOp) -> None:
         patterns = [FoldPattern(ctx), *(pattern() for pattern in PATTERNS)]
-        apply_patterns(module, patterns, pass_name=self.name)
+        apply_patterns(module, patterns, pass_name=self.name, log=rewrite_log(ctx))
 
 
 class FoldPattern(Pattern):
