@@ -6,6 +6,8 @@ import pytest
 from tstorch.artifact.format import ArtifactError
 from tstorch.diagnostics import RunError
 from tstorch.runtime.client import Worker
+from tstorch.runtime.recorder import Recorder
+from tstorch.runtime.shared import LENT_BYTES, MOST_BLOCKS
 
 pytestmark = pytest.mark.gpu
 
@@ -41,6 +43,38 @@ def test_one_kernel(worker, load, add_builder):
     x, z = np.random.default_rng(0).standard_normal((2, 4, 25)).astype(np.float32)
     for factor in (1, 2, 3):  # the same buffers serve every run
         np.testing.assert_array_equal(worker.run({"x": factor * x, "z": z})["y"], factor * x + z)
+
+
+def test_what_a_caller_keeps_is_not_touched_by_later_runs(builder, tmp_path):
+    count = LENT_BYTES // 4
+    builder.adder(count).artifact().write(tmp_path / "a.tsart")
+    given = np.arange(count, dtype=np.float32)
+    with Worker.start() as worker:
+        worker.load(tmp_path / "a.tsart", {})
+        kept = [worker.run({"x": given, "z": np.full_like(given, n)})["y"] for n in range(2 * MOST_BLOCKS)]
+        part = [each[5:9].reshape(2, 2) for each in kept]
+        del kept[1::2]
+        for n in range(MOST_BLOCKS):  # memory that nobody keeps any more serves again
+            np.testing.assert_array_equal(worker.run({"x": given, "z": given * n})["y"], given * (n + 1))
+    for n, each in enumerate(kept):
+        np.testing.assert_array_equal(each, given + 2 * n)
+    for n, each in enumerate(part):
+        np.testing.assert_array_equal(each.ravel(), given[5:9] + n)
+
+
+def test_command_buffers_are_encoded_ahead_for_each_kind_of_run(worker, load, builder, monkeypatch):
+    load(builder.adder(64))
+    encoded = []
+    encode = Recorder._encode
+    monkeypatch.setattr(Recorder, "_encode", lambda *args: encoded.append(args[1]) or encode(*args))
+    given = np.arange(64, dtype=np.float32)
+    for n, kind in enumerate(["plain", "light", "plain", "light", "plain"]):
+        found = worker.measure({"x": given, "z": given + n}, kind=kind)
+        np.testing.assert_array_equal(found.outputs["y"], 2 * given + n)
+    # The first run of each kind encodes its own commands and the next ones', every other only the next ones'.
+    assert len(encoded) == 5 + 2
+    worker.read_state([])
+    load(builder)  # what was encoded ahead goes with its device
 
 
 @pytest.mark.parametrize("kind", ["plain", "light", "detailed"])

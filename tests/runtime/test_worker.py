@@ -83,7 +83,7 @@ def test_large_arrays_stand_in_shared_memory_and_the_rest_in_the_stream():
     send(pipe, {}, sent, block)
     assert len(pipe.getvalue()) < 1000
     pipe.seek(0)
-    _, arrays = receive(pipe, there)
+    _, arrays = receive(pipe, {there.name: there})
     assert {name: a.tolist() for name, a in arrays.items()} == {name: a.tolist() for name, a in sent.items()}
     send(Pipe(), {}, {"large": large + 1}, block)
     assert arrays["large"][0] == 1, "a view: the next message is seen through it"
@@ -98,7 +98,7 @@ def test_what_a_block_has_no_room_for_goes_through_the_stream():
     send(pipe, {}, sent, block)
     assert LEAST_BYTES < len(pipe.getvalue()) < 2 * LEAST_BYTES
     pipe.seek(0)
-    assert receive(pipe, block)[1]["second"].tolist() == sent["second"].tolist()
+    assert receive(pipe, {block.name: block})[1]["second"].tolist() == sent["second"].tolist()
     pipe.seek(0)
     with pytest.raises(WireError, match="'first' stands in a memory"):
         receive(pipe)

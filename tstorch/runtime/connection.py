@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tstorch.diagnostics import RunError
 from tstorch.runtime.faults import Faults
-from tstorch.runtime.shared import SharedBlock
+from tstorch.runtime.shared import LENT_BYTES, MOST_BLOCKS, SharedBlock
 from tstorch.runtime.wire import Arrays, Header, Progress, WireError, receive, send
 
 _PIPE_BYTES = 1 << 20
@@ -53,7 +53,9 @@ class LocalConnection:
         received = time.perf_counter_ns()
         reply, results = self._service.handle(header, arrays, progress)
         times = {"received_ns": received, "replied_ns": time.perf_counter_ns(), "import_ms": self._import_ms}
-        return {**times, **reply}, dict(results)
+        kept = {name: array if array.flags.owndata else array.copy() for name, array in results.items()}
+        self._service.answered()
+        return {**times, **reply}, kept
 
     def close(self) -> None:
         """Nothing runs on."""
@@ -70,7 +72,7 @@ class ProcessConnection:
         self._timeout = timeout
         self._deadline = float("inf")
         self._silent = False
-        self._block: SharedBlock | None = None
+        self._blocks: dict[str, SharedBlock] = {}
         self._shares = True
         self._largest_reply = 0
         self._last_words: collections.deque[str] = collections.deque(maxlen=_LAST_WORDS)
@@ -83,8 +85,8 @@ class ProcessConnection:
     def request(self, header: Header, arrays: Arrays, progress: Progress) -> tuple[Header, dict[str, Any]]:
         """Sends one request and waits for its reply; each sign of progress starts the timeout anew."""
         try:
-            self._share([array.nbytes for array in arrays.values()])
-            reply, results = self._exchange(header, arrays, progress)
+            block = self._share([array.nbytes for array in arrays.values()])
+            reply, results = self._exchange(header, arrays, progress, block)
         except (OSError, WireError) as error:
             raise WorkerDied(self._obituary(header)) from error
         except BaseException:  # Ctrl-C in the middle: what comes next on the pipe belongs to nobody
@@ -98,33 +100,58 @@ class ProcessConnection:
             raise WorkerBug(reply["bug"])
         return reply, results
 
-    def _exchange(self, header: Header, arrays: Arrays, progress: Progress) -> tuple[Header, dict[str, Any]]:
+    def _exchange(
+        self, header: Header, arrays: Arrays, progress: Progress, block: SharedBlock | None
+    ) -> tuple[Header, dict[str, Any]]:
         self._deadline = time.monotonic() + self._timeout
-        send(self._process.stdin, header, arrays, self._block)  # type: ignore[arg-type]
+        send(self._process.stdin, header, arrays, block)  # type: ignore[arg-type]
         while True:
-            reply, results = receive(self._process.stdout, self._block)  # type: ignore[arg-type]
+            reply, results = receive(self._process.stdout, self._blocks)  # type: ignore[arg-type]
             if "progress" not in reply:
                 break
             self._deadline = time.monotonic() + self._timeout
             progress(*reply["progress"])
         sizes = [array.nbytes for array in results.values()]
         self._largest_reply = max(self._largest_reply, SharedBlock.needed(sizes))
-        # The block is overwritten by the next message: what the caller keeps is a copy.
-        return reply, {name: array if array.flags.owndata else array.copy() for name, array in results.items()}
+        return reply, self._kept(results, block)
 
-    def _share(self, sizes: list[int]) -> None:
-        """Makes the shared memory large enough for arrays of these sizes and the largest reply so far, while it can."""
+    def _kept(self, results: dict[str, Any], block: SharedBlock | None) -> dict[str, Any]:
+        """Results as the caller may keep them: a block is overwritten by a later message, unless it is lent."""
+        others = [each for each in self._blocks.values() if each is not block]
+        spare = len(self._blocks) < MOST_BLOCKS or any(each.is_free for each in others)
+        kept: dict[str, Any] = {}
+        for name, array in results.items():
+            lent = spare and block is not None and not array.flags.owndata and array.nbytes >= LENT_BYTES
+            if lent and block is not None:
+                block.lend(array)
+            kept[name] = array if lent or array.flags.owndata else array.copy()
+        return kept
+
+    def _share(self, sizes: list[int]) -> SharedBlock | None:
+        """Memory large enough for arrays of these sizes and the largest reply so far, which nobody keeps."""
         needed = max(SharedBlock.needed(sizes), self._largest_reply)
-        if not self._shares or needed <= (self._block.bytes if self._block else 0):
-            return
-        self._block, block = None, SharedBlock.create(needed)
-        if block is None:
+        if not self._shares or needed == 0:
+            return None
+        free = [block for block in self._blocks.values() if block.is_free]
+        if (block := next((each for each in free if each.bytes >= needed), None)) is not None:
+            return block
+        self._blocks = {name: block for name, block in self._blocks.items() if block not in free}
+        return self._new_block(needed)
+
+    def _new_block(self, needed: int) -> SharedBlock | None:
+        """A block that the worker has opened too; None, now and from now on, where that is not possible."""
+        if (block := SharedBlock.create(needed)) is None:
             self._shares = False
-            return
-        reply, _ = self._exchange({"request": "share", "path": str(block.path)}, {}, lambda *_: None)
+            return None
+        kept = list(self._blocks)
+        request = {"request": "share", "path": str(block.path), "keep": kept}
+        reply, _ = self._exchange(request, {}, lambda *_: None, None)
         block.unlink()
         self._shares = reply["shared"]
-        self._block = block if self._shares else None
+        if not self._shares:
+            return None
+        self._blocks[block.name] = block
+        return block
 
     def close(self) -> None:
         """Closes the pipes; a worker that does not end by itself is killed."""

@@ -295,6 +295,10 @@ class Device:
         self._index[0] = _raw.wgpuQueueSubmitForIndex(self._queue, 1, self._command_buffer)
         _raw.wgpuCommandBufferRelease(command_buffer)
 
+    def drop(self, command_buffer: Handle) -> None:
+        """Gives back a command buffer that nothing will submit."""
+        _raw.wgpuCommandBufferRelease(command_buffer)
+
     def wait(self) -> None:
         """Waits for the last submission and for the mappings that were asked for since.
 

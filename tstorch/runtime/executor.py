@@ -69,6 +69,7 @@ class Executor:
     ) -> None:
         self._staged = staged
         self._cores: dict[tuple[str, Kind], Plan] = {}
+        self._lent: list[Buffer] = []
         self.artifact, self.device, self.recorder = artifact, recorder.device, recorder
         self.report = LoadReport()
         self._plans: dict[tuple[str, Kind, tuple[str, ...] | None], Plan] = {}
@@ -158,8 +159,12 @@ class Executor:
         outputs: Iterable[str] | None = None,
         kind: Kind = "plain",
     ) -> Sample:
-        """Runs one entry on `inputs`. Raises RunError for wrong inputs, and for whatever the GPU reports."""
+        """Runs one entry on `inputs`; outputs may stand in mapped memory, until `release` or the next run.
+
+        Raises RunError for wrong inputs, and for whatever the GPU reports.
+        """
         begin = time.perf_counter_ns()
+        self.release()
         watch, faults = Watch(), self.recorder.faults
         with watch.span("upload"):
             plan = self.plan(entry, kind, outputs)
@@ -176,6 +181,7 @@ class Executor:
 
     def run_stepwise(self, inputs: Mapping[str, np.ndarray], entry: str = "run") -> list[tuple[int, int]]:
         """Runs one entry a dispatch at a time: (dispatch id, wall nanoseconds) each, for GPUs without a clock."""
+        self.release()
         plan = self.plan(entry, "plain", ())
         self._upload(plan, inputs)
         times = self.recorder.run_stepwise(plan)
@@ -202,10 +208,16 @@ class Executor:
         results = {}
         for value in plan.readbacks:
             slot = self._readbacks[value["name"]]
-            results[value["name"]] = unpack(value, views[id(slot.buffer)][slot.offset : slot.offset + slot.bytes])
-        for buffer in maps:
-            self.device.unmap(buffer)
+            source = views[id(slot.buffer)][slot.offset : slot.offset + slot.bytes]
+            results[value["name"]] = unpack(value, source, copy=False)
+        self._lent = maps
         return results
+
+    def release(self) -> None:
+        """Hands the memory of the last run's outputs back to the GPU."""
+        for buffer in self._lent:
+            self.device.unmap(buffer)
+        self._lent = []
 
     # ---- as part of a program
 
@@ -237,6 +249,7 @@ class Executor:
 
     def close(self) -> None:
         """Gives back all buffers."""
+        self.recorder.forget()
         for buffer in self._buffers.values():
             self.device.free(buffer)
         self._buffers = {}

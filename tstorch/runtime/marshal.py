@@ -57,14 +57,14 @@ def _demoted(array: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(array), np.clip(array, -most, most), array)
 
 
-def unpack(value: Value, source: memoryview) -> np.ndarray:
-    """A copy of the value's bytes, widened to the dtype that the caller sees."""
+def unpack(value: Value, source: memoryview, *, copy: bool = True) -> np.ndarray:
+    """The value's bytes, widened to the dtype that the caller sees; without `copy` a view where that suffices."""
     stored = np.frombuffer(source, dtype=_STORED[value["storage"]])
     count = int(np.prod(value["shape"], dtype=np.int64))
     dtype = named_dtype(value["dtype"], stored.itemsize)
     if is_foreign(dtype):
-        return stored[:count].copy().view(dtype).reshape(value["shape"])
-    return stored[:count].astype(dtype).reshape(value["shape"])
+        return (stored[:count].copy() if copy else stored[:count]).view(dtype).reshape(value["shape"])
+    return stored[:count].astype(dtype, copy=copy).reshape(value["shape"])
 
 
 def stored_bytes(value: Value) -> int:

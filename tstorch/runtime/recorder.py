@@ -119,6 +119,15 @@ class Pending:
     submitted_ns: int
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """A plan's command buffer that was encoded before it was asked for."""
+
+    plan: Plan
+    timestamps: Timestamps | None
+    command_buffer: Handle
+
+
 class Recorder:
     """Runs plans on one device, each checked the first time it is encoded."""
 
@@ -131,6 +140,7 @@ class Recorder:
         self._spare: list[Timestamps] = []  # of plans that were not waited for one by one
         self._seen: set[int] = set()
         self._plans: list[Plan] = []  # keeps the ids in `_seen` unique
+        self._ahead: dict[int, Ahead] = {}  # by the plan's id, which `Ahead` keeps unique
 
     def run(
         self,
@@ -148,17 +158,19 @@ class Recorder:
         faults = self.faults if model else Faults()
         with watch.span("encode"):
             faults.at("encode")
-            command_buffer = self._encode(plan, timestamps)
+            command_buffer = self._taken(plan, timestamps) or self._encode(plan, timestamps)
         with watch.span("submit"):
             faults.at("submit")
             self.device.submit(command_buffer)
         self._count(plan, model)
         submitted_at, ticks = time.perf_counter_ns(), None
-        with watch.span("wait"):  # asking for the mappings takes time that the GPU's work hides
+        with watch.span("wait"):  # asking for the mappings takes time that the GPU's work hides, and so does encoding
             for buffer in (*maps, *([timestamps.buffer] if timestamps else ())):
                 self.device.request_map(buffer)
             if submitted:
                 submitted()
+            if model:
+                self._encode_ahead(plan, timestamps)
             faults.at("wait")
             self.device.wait()
             if errors := self.device.errors.text():
@@ -215,6 +227,24 @@ class Recorder:
                     times.append((dispatch.id, time.perf_counter_ns() - begin))
         self._count(plan, model=True)
         return times
+
+    def _encode_ahead(self, plan: Plan, timestamps: Timestamps | None) -> None:
+        """Encodes what the next run of this plan submits, while the GPU works."""
+        self._ahead[id(plan)] = Ahead(plan, timestamps, self._encode(plan, timestamps))
+
+    def _taken(self, plan: Plan, timestamps: Timestamps | None) -> Handle | None:
+        """What was encoded ahead for this plan; it can be submitted once."""
+        ahead = self._ahead.pop(id(plan), None)
+        if ahead is None or ahead.timestamps is timestamps:
+            return ahead and ahead.command_buffer
+        self.device.drop(ahead.command_buffer)
+        return None
+
+    def forget(self) -> None:
+        """Gives back what was encoded ahead."""
+        for ahead in self._ahead.values():
+            self.device.drop(ahead.command_buffer)
+        self._ahead.clear()
 
     def _encode(self, plan: Plan, timestamps: Timestamps | None) -> Handle:
         known = plan.origin or plan

@@ -65,6 +65,11 @@ class Service:
             raise RunError(f"the worker does not know the request {header.get('request')!r}; it speaks {PROTOCOL}")
         return request(header, arrays, progress)
 
+    def answered(self) -> None:
+        """The reply has been passed on: outputs of a run may stand in memory that the GPU gets back now."""
+        if self._executor is not None:
+            self._executor.release()
+
     # ---- requests
 
     def _hello(self, header: Header, arrays: Arrays, progress: Progress) -> Reply:
@@ -82,6 +87,7 @@ class Service:
     def _open_device(self, target: dict[str, Any]) -> None:
         """A new device with the target's limits, and what its driver does to long loops."""
         if self._device is not None:
+            self._recorder.forget()
             self._device.close()
         self._executor = self._programs = self._fresh_for = None
         begin = time.perf_counter()

@@ -4,6 +4,7 @@ import contextlib
 import mmap
 import os
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,9 @@ import numpy as np
 
 LEAST_BYTES = 32 << 10
 """An array of fewer bytes goes through the pipe as quickly."""
+LENT_BYTES = 1 << 20
+"""Replies of at least so many bytes are not copied, but lent to the caller."""
+MOST_BLOCKS = 3
 _ALIGNMENT = 64
 _IN_MEMORY = Path("/dev/shm")
 
@@ -21,6 +25,7 @@ class SharedBlock:
     def __init__(self, path: Path, memory: mmap.mmap) -> None:
         self.path = path
         self._memory = memory
+        self._lent: list[weakref.ref] = []
 
     @classmethod
     def create(cls, nbytes: int) -> Self | None:
@@ -49,6 +54,11 @@ class SharedBlock:
             return None
 
     @property
+    def name(self) -> str:
+        """What both processes call it."""
+        return self.path.name
+
+    @property
     def bytes(self) -> int:
         """Its size."""
         return len(self._memory)
@@ -66,6 +76,16 @@ class SharedBlock:
     def view(self, offset: int, nbytes: int) -> np.ndarray:
         """Those bytes, without a copy: they change with the next message."""
         return np.frombuffer(self._memory, np.uint8, nbytes, offset)
+
+    def lend(self, array: np.ndarray) -> None:
+        """Leaves what `receive` found here to the caller: nothing is written here while he keeps any part of it."""
+        self._lent.append(weakref.ref(array if array.base is None else array.base))
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody keeps arrays that were lent."""
+        self._lent = [each for each in self._lent if each() is not None]
+        return not self._lent
 
     def unlink(self) -> None:
         """Takes the file's name away, where the system lets one; both maps stay."""

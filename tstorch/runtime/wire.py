@@ -4,14 +4,15 @@
 
 The header's `arrays` lists name, dtype (`<f4`; of a type that NumPy lacks its name and width, `["bfloat16", 2]`) and
 shape of each in order. Nothing is pickled: a browser, a phone or a remote
-host can speak the same. Where both ends share a block of memory, an array with a number `at` stands there and not in
-the stream.
+host can speak the same. Where both ends share blocks of memory, the header names one as `block`, and an array with a
+number `at` stands there and not in the stream.
 """
 
 import json
 import math
 import struct
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -29,6 +30,9 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 
 Header = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
+
+
+NO_BLOCKS: Mapping[str, SharedBlock] = MappingProxyType({})
 
 
 class ByteStream(Protocol):
@@ -60,22 +64,23 @@ def send(stream: ByteStream, header: Header, arrays: Arrays, block: SharedBlock 
         elif array.nbytes:
             streamed.append(array)
         listed.append(entry)
-    text = json.dumps({**header, "arrays": listed}).encode("utf-8")
+    named = {"block": block.name} if block else {}
+    text = json.dumps({**header, **named, "arrays": listed}).encode("utf-8")
     _write(stream, _PREFIX.pack(_MAGIC, len(text)) + text)
     for array in streamed:
         _write(stream, _bytes(array).data)
 
 
-def receive(stream: ByteStream, block: SharedBlock | None = None) -> tuple[Header, dict[str, np.ndarray]]:
+def receive(stream: ByteStream, blocks: Mapping[str, SharedBlock] = NO_BLOCKS) -> tuple[Header, dict[str, np.ndarray]]:
     """Waits for one message. Raises WireError when the stream ends or holds something else.
 
-    Arrays that stand in `block` are views of it, and change with the next message.
+    Arrays that stand in one of `blocks`, which are by name, are views of it, and change with its next message.
     """
     magic, length = _PREFIX.unpack(_read(stream, bytearray(_PREFIX.size)))
     if magic != _MAGIC or length > _LARGEST_HEADER:
         raise WireError(f"expected a message of {PROTOCOL}, found {bytes(magic)!r}")
     header = json.loads(_read(stream, bytearray(length)))
-    arrays = {}
+    arrays, block = {}, blocks.get(header.get("block", ""))
     for entry in header.pop("arrays"):
         arrays[entry["name"]] = _array(stream, entry, block)
     return header, arrays

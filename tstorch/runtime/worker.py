@@ -42,20 +42,23 @@ def _serve(options: argparse.Namespace, requests: io.FileIO, stream: io.FileIO) 
 
     import_ms = 1e3 * (time.perf_counter() - _STARTED)
     service: Service | None = None
-    block: SharedBlock | None = None
+    blocks: dict[str, SharedBlock] = {}
 
     def progress(stage: str, done: int, total: int) -> None:
         send(stream, {"progress": [stage, done, total]}, {})
 
     while True:
         try:
-            header, arrays = receive(requests, block)
+            header, arrays = receive(requests, blocks)
         except WireError:
             return 0
         if header.get("request") == "share":  # of the transport, not of the service
-            block = SharedBlock.open(header["path"])
-            send(stream, {"shared": block is not None}, {})
+            opened = SharedBlock.open(header["path"])
+            blocks = {name: blocks[name] for name in header["keep"]}
+            blocks |= {opened.name: opened} if opened else {}
+            send(stream, {"shared": opened is not None}, {})
             continue
+        block = blocks.get(header.pop("block", ""))
         received = time.perf_counter_ns()
         try:
             if service is None:
@@ -70,6 +73,8 @@ def _serve(options: argparse.Namespace, requests: io.FileIO, stream: io.FileIO) 
             reply, results = {"bug": traceback.format_exc()}, {}
         times = {"received_ns": received, "replied_ns": time.perf_counter_ns()}
         send(stream, {**times, **reply}, results, block)
+        if service is not None:
+            service.answered()
 
 
 if __name__ == "__main__":
