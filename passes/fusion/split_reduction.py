@@ -1,16 +1,17 @@
 """Cuts products that sum over much and have few results, so that more of a device works on each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, f32
+from xdsl.dialects.builtin import ModuleOp, f16, f32
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import SSAValue
 
 from tstorch.dialects.prim.contraction import ConvOp, DotGeneralOp, sizes
-from tstorch.dialects.prim.elementwise import MulOp
+from tstorch.dialects.prim.elementwise import ConvertOp, MulOp
 from tstorch.dialects.prim.operands import element_of, shape_of
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.dialects.prim.shape import BroadcastInDimOp, ReshapeOp, TransposeOp
@@ -23,10 +24,11 @@ from tstorch.target import get_target
 
 # A workgroup's part of the result, and how many workgroups a unit keeps busy: measured on a card of 132 units.
 _TILE = 64
-_WORKGROUPS_PER_UNIT = 3
+_WORKGROUPS_PER_UNIT = 3.3
 _ENOUGH_PER_UNIT = 0.75
 _SHORT_SUM = 256
 _LEAST_STEPS = 96
+_ROUND = 16
 _PARTS = (32, 24, 18, 16, 12, 9, 8, 6, 4, 3, 2)
 
 
@@ -38,7 +40,7 @@ class SplitReductionPass(TSTorchPass):
     its input channels, into groups whose weights are rearranged, at load where they are weights; a matrix product by
     the dimension it sums over; a matrix with a vector becomes one sum a row. The sum of the parts is a reduction, which
     carries what follows. Declines on a device whose units are not known, results that fill it anyway, sums that cannot
-    be cut evenly, and types other than f32.
+    be cut evenly, and types other than f32 and f16, whose parts are f32.
 
         // before, with {units=8}
         func.func @main(%x: tensor<4x1024xf32>, %w: tensor<1024x8xf32>) -> tensor<4x8xf32> {
@@ -71,19 +73,21 @@ class SplitReductionPass(TSTorchPass):
             )
 
 
-def parts(rows: int, columns: int, steps: int, length: int, units: int) -> int:
+def parts(rows: int, columns: int, steps: int, length: int, units: int, groups: int = 1) -> int:
     """Into how many parts to cut a sum over `steps`, of which a dimension of `length` can be cut; 1 leaves it whole."""
-    workgroups = ceil(rows / _TILE) * ceil(columns / _TILE)
+    workgroups = ceil(rows / _TILE) * ceil(columns / _TILE) * groups
     if workgroups >= _ENOUGH_PER_UNIT * units and steps <= _SHORT_SUM:
         return 1
-    fitting = (
+    fitting = [
         count
         for count in _PARTS
         if workgroups * count <= _WORKGROUPS_PER_UNIT * units
         and steps / count >= _LEAST_STEPS
         and length % (4 * count) == 0
-    )
-    return next(fitting, 1)
+    ]
+    # Parts of whole rounds pass through workgroup memory; they are few times fewer, if at all.
+    rounds = [count for count in fitting if length % (_ROUND * count) == 0 and 2 * count >= fitting[0]]
+    return next(iter((*rounds, *fitting)), 1)
 
 
 @dataclass(frozen=True)
@@ -102,13 +106,14 @@ class SplitConv(Pattern):
         if count == 1:
             return
         build = rewriter.builder(op)
-        kernel = _grouped_kernel(op, count, build)
-        wide = build.insert(op.of(op.lhs, kernel, groups=count)).result
+        kernel = _single(_grouped_kernel(op, count, build), build)
+        wide = build.insert(op.of(_single(op.lhs, build), kernel, groups=count)).result
         at = op.output_layout.data.index("C")
         whole = list(shape_of(op.result))
         cut = build.insert(ReshapeOp(wide, shape=[*whole[:at], count, *whole[at:]])).result
         rewriter.passed(op, "TST-F040", f"{count} parts: its {shape[0] * shape[1]} results do not fill the device")
-        return rewriter.replace(op, build.insert(ReduceOp(cut, dimensions=[at], kind="add")).result)
+        total = build.insert(ReduceOp(cut, dimensions=[at], kind="add")).result
+        return rewriter.replace(op, _as(op.result, total, build))
 
 
 def _grouped_kernel(op: ConvOp, count: int, build: Builder) -> SSAValue:
@@ -126,7 +131,7 @@ def _grouped_kernel(op: ConvOp, count: int, build: Builder) -> SSAValue:
 
 @dataclass(frozen=True)
 class SplitDot(Pattern):
-    """A matrix product without batches, cut along the one dimension that it sums over."""
+    """Matrix products, cut along the one dimension that they sum over: the parts are further batches."""
 
     units: int
 
@@ -135,25 +140,36 @@ class SplitDot(Pattern):
             return
         lhs, rhs = summed
         product, length = op.product(), shape_of(op.lhs)[lhs]
-        count = parts(prod(product.rows), prod(product.columns), length, length, self.units)
+        groups = prod(product.groups)
+        count = parts(prod(product.rows), prod(product.columns), length, length, self.units, groups)
         if count == 1:
             return
         build = rewriter.builder(op)
-        left, right = _cut(op.lhs, lhs, count, build), _cut(op.rhs, rhs, count, build)
+        left, right = (_single(_cut(side, at, count, build), build) for side, at in ((op.lhs, lhs), (op.rhs, rhs)))
         wide = DotGeneralOp(
-            left, right, lhs_batch=[lhs], rhs_batch=[rhs], lhs_contract=[lhs + 1], rhs_contract=[rhs + 1]
+            left,
+            right,
+            lhs_batch=[*_shifted(ints(op.lhs_batch), lhs), lhs],
+            rhs_batch=[*_shifted(ints(op.rhs_batch), rhs), rhs],
+            lhs_contract=[lhs + 1],
+            rhs_contract=[rhs + 1],
         )
-        total = build.insert(ReduceOp(build.insert(wide).result, dimensions=[0], kind="add")).result
+        total = build.insert(ReduceOp(build.insert(wide).result, dimensions=[len(product.groups)], kind="add")).result
         results = prod(shape_of(op.result))
         rewriter.passed(op, "TST-F040", f"{count} parts: its {results} results do not fill the device")
-        return rewriter.replace(op, total)
+        return rewriter.replace(op, _as(op.result, total, build))
+
+
+def _shifted(dimensions: Sequence[int], cut: int) -> list[int]:
+    """Where dimensions stand behind one that was cut in two."""
+    return [each + (each > cut) for each in dimensions]
 
 
 class SumAlongRows(Pattern):
     """A matrix with one vector, where the matrix's rows lie along the sum: invocations share each row's sum."""
 
     def match_and_rewrite(self, op: DotGeneralOp, rewriter: Rewriter, /) -> None:
-        if (summed := _summed(op)) is None:
+        if (summed := _summed(op)) is None or ints(op.lhs_batch):
             return None
         lhs, rhs = summed
         steps = shape_of(op.lhs)[lhs]
@@ -161,25 +177,35 @@ class SumAlongRows(Pattern):
             shape = shape_of(matrix)
             if prod(shape_of(vector)) == steps >= _SHORT_SUM // 2 and axis == len(shape) - 1 and prod(shape) > steps:
                 build = rewriter.builder(op)
-                line = build.insert(ReshapeOp(vector, shape=[steps])).result
+                line = _single(build.insert(ReshapeOp(vector, shape=[steps])).result, build)
                 spread = build.insert(BroadcastInDimOp(line, shape=shape, dimensions=[axis])).result
-                terms = build.insert(MulOp(spread, matrix)).result
+                terms = build.insert(MulOp(spread, _single(matrix, build))).result
                 sums = build.insert(ReduceOp(terms, dimensions=[axis], kind="add")).result
                 rewriter.passed(op, "TST-F041", f"{prod(shape[:-1])} sums of {steps} products, each shared")
-                return rewriter.replace(op, build.insert(ReshapeOp(sums, shape=shape_of(op.result))).result)
+                result = build.insert(ReshapeOp(sums, shape=shape_of(op.result))).result
+                return rewriter.replace(op, _as(op.result, result, build))
         return None
 
 
 def _is_splittable(op: ConvOp | DotGeneralOp) -> bool:
-    """Whether the op is a kernel's own, in f32: what a scan's step or a rule's group holds is left to that."""
-    return isinstance(op.parent_op(), FuncOp) and element_of(op.result) == f32
+    """Whether the op is a kernel's own, of floats: what a scan's step or a rule's group holds is left to that."""
+    return isinstance(op.parent_op(), FuncOp) and element_of(op.result) in (f16, f32)
+
+
+def _single(value: SSAValue, build: Builder) -> SSAValue:
+    """The value as f32: parts of a sum are kept whole, and only the sum is rounded."""
+    return value if element_of(value) == f32 else build.insert(ConvertOp(value, element_type=f32)).result
+
+
+def _as(like: SSAValue, value: SSAValue, build: Builder) -> SSAValue:
+    """The value in the element type of another."""
+    return value if element_of(like) == f32 else build.insert(ConvertOp(value, element_type=element_of(like))).result
 
 
 def _summed(op: DotGeneralOp) -> tuple[int, int] | None:
-    """The one dimension of each factor that a splittable product without batches sums over; None for any other."""
+    """The one dimension of each factor that a splittable product sums over; None for any other."""
     lhs, rhs = ints(op.lhs_contract), ints(op.rhs_contract)
-    plain = not ints(op.lhs_batch) and len(lhs) == 1
-    return (lhs[0], rhs[0]) if plain and _is_splittable(op) else None
+    return (lhs[0], rhs[0]) if len(lhs) == 1 and _is_splittable(op) else None
 
 
 def _cut(value: SSAValue, axis: int, count: int, build: Builder) -> SSAValue:

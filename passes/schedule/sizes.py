@@ -5,14 +5,16 @@ What is measured on one device class stands in one table; nothing here knows a m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
-from xdsl.dialects.builtin import TensorType, f32
+from xdsl.dialects.builtin import f16, f32
 
 from tstorch.dialects.flow import KernelKind, KernelOp, ScheduleAttr
 from tstorch.dialects.loop import packed_per_word
 from tstorch.dialects.prim.base import ContractionOp, OrderingOp
 from tstorch.dialects.prim.cumulative import CumulativeOp
+from tstorch.dialects.prim.operands import element_of
 from tstorch.dialects.prim.reduction import ReduceOp
 from tstorch.dialects.prim.scan import ScanOp
 from tstorch.passes.convert.kernel_to_loop.order import order_schedule
@@ -47,7 +49,7 @@ SIZES: dict[DeviceClass, Sizes] = {
     "cpu": Sizes(threads=64, row_threads=8, long_row=64, tile=(8, 8), workgroup=32, k_step=4),
     "integrated": Sizes(threads=128, row_threads=32, long_row=64, tile=(4, 8), workgroup=64, k_step=4),
     "discrete": Sizes(
-        threads=256, row_threads=64, long_row=64, tile=(4, 4), workgroup=128, k_step=8, block=(24, 24), held=16
+        threads=256, row_threads=64, long_row=64, tile=(4, 4), workgroup=128, k_step=8, block=(24, 8), held=16
     ),
 }
 
@@ -86,6 +88,7 @@ def _contraction(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAt
     return ScheduleAttr.of(KernelKind.CONTRACTION, tile=tile, workgroup=(x, y, 1), k_step=sizes.k_step)
 
 
+STAGED_LINES = (8, 4, 2)
 STAGED_STEPS = (32, 16)
 MOST_WASTE = 1.25
 """So much more than the sum itself may be staged where rounds do not divide it."""
@@ -94,23 +97,32 @@ MOST_WASTE = 1.25
 def _staged(anchor: ContractionOp, sides: Sides, sizes: Sizes) -> ScheduleAttr | None:
     """A block of about 64 x 64 whose factors pass through workgroup memory; None where it would be mostly empty."""
     lines, lanes = prod(sides.lines), prod(sides.lanes)
-    if sizes.block is None or lines < sizes.block[0] or lanes < sizes.block[1]:
+    if sizes.block is None or lines < sizes.block[0] or lanes < sizes.block[1] or not _is_float(anchor):
         return None
     inner = (sides.product.steps or (1,))[-1]
-    if not _is_single(anchor):
-        return None
     x = min(_power_of_two(-(-lanes // 4), 16), 16)
-    y = sizes.workgroup // x
-    tile = (8 if lines >= 8 * y else 4), 4
-    for k_step in STAGED_STEPS:
-        whole = inner % k_step == 0 or (k_step == min(STAGED_STEPS) and -inner % k_step + inner <= MOST_WASTE * inner)
-        if whole and can_stage(tile[0] * y, tile[1] * x, k_step, x * y):
-            return ScheduleAttr.of(KernelKind.CONTRACTION, tile=tile, workgroup=(x, y, 1), k_step=k_step, staged=True)
+    for threads, tile, k_step in product(_halved(sizes.workgroup), STAGED_LINES, STAGED_STEPS):
+        y = threads // x
+        filled = tile < max(STAGED_LINES) or lines >= tile * y
+        if filled and _are_rounds(inner, k_step) and can_stage(tile * y, 4 * x, k_step, threads):
+            return ScheduleAttr.of(
+                KernelKind.CONTRACTION, tile=(tile, 4), workgroup=(x, y, 1), k_step=k_step, staged=True
+            )
     return None
 
 
-def _is_single(anchor: ContractionOp) -> bool:
-    return isinstance(type := anchor.results[0].type, TensorType) and type.element_type == f32
+def _halved(threads: int) -> tuple[int, ...]:
+    """Invocations of a workgroup, and fewer for blocks that are too narrow to be shared evenly."""
+    return threads, threads // 2, threads // 4
+
+
+def _are_rounds(inner: int, k_step: int) -> bool:
+    """Whether a sum is cut into rounds without much of them beyond its end."""
+    return inner % k_step == 0 or (k_step == min(STAGED_STEPS) and inner + -inner % k_step <= MOST_WASTE * inner)
+
+
+def _is_float(anchor: ContractionOp) -> bool:
+    return element_of(anchor.results[0]) in (f16, f32)
 
 
 def _line_tile(shape: Sequence[int], most: int) -> int:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import UNKNOWN_LOC, ModuleOp, UnitAttr
 from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.prim.base import ElementwiseOp
-from tstorch.dialects.prim.contraction import ConvOp
+from tstorch.dialects.prim.contraction import ConvOp, DotGeneralOp
 from tstorch.dialects.prim.operands import shape_of
 from tstorch.dialects.prim.reduction import ReduceOp, ReduceWindowOp
 from tstorch.dialects.prim.shape import (
@@ -26,6 +27,7 @@ from tstorch.passes.base import TSTorchPass
 from tstorch.passes.rewrite import Pattern, Rewriter, fused_location
 
 Permutation = tuple[int, ...]
+LANES = 4
 MADE_HERE = "made_here"
 """Marks, while the pass runs, the transposes behind convolutions: the model knows nothing of them."""
 
@@ -47,6 +49,45 @@ class ConvChannelsLast(Pattern):
         back = TransposeOp(conv.result, permutation=inverse(last))
         back.attributes[MADE_HERE] = UnitAttr()
         rewriter.replace(op, back)
+
+
+class ConvOfPatches(Pattern):
+    """A convolution that cuts its input into patches, of channels too few to be read side by side, is a product."""
+
+    def match_and_rewrite(self, op: ConvOp, rewriter: Rewriter) -> None:
+        if (patch := _patch(op)) is None:
+            return
+        build = rewriter.builder(op)
+        batch, channels, *image = shape_of(op.lhs)
+        cut = [part for size, side in zip(image, patch, strict=True) for part in (size // side, side)]
+        axes = range(2, 2 + len(cut), 2)
+        moved = [0, *axes, 1, *(axis + 1 for axis in axes)]
+        pixels, places = [size // side for size, side in zip(image, patch, strict=True)], channels * prod(patch)
+        split = build.insert(ReshapeOp(op.lhs, shape=[batch, channels, *cut])).result
+        ordered = build.insert(TransposeOp(split, permutation=moved)).result
+        rows = build.insert(ReshapeOp(ordered, shape=[batch * prod(pixels), places])).result
+        outputs = shape_of(op.rhs)[0]
+        kernel = build.insert(ReshapeOp(op.rhs, shape=[outputs, places])).result
+        columns = build.insert(TransposeOp(kernel, permutation=[1, 0])).result
+        product = DotGeneralOp(rows, columns, lhs_batch=[], rhs_batch=[], lhs_contract=[1], rhs_contract=[0])
+        last = build.insert(ReshapeOp(build.insert(product).result, shape=[batch, *pixels, outputs])).result
+        back = TransposeOp(last, permutation=[0, len(patch) + 1, *range(1, len(patch) + 1)])
+        back.attributes[MADE_HERE] = UnitAttr()
+        rewriter.replace(op, back)
+
+
+def _patch(op: ConvOp) -> tuple[int, ...] | None:
+    """The sides of the patches that a convolution of few channels first cuts its input into; None for any other."""
+    spatial, sides = op.spatial(), shape_of(op.rhs)[2:]
+    layouts = (op.input_layout.data, op.kernel_layout.data, op.output_layout.data)
+    plain = layouts == ("NC" + spatial, "OI" + spatial, "NC" + spatial) and not op.reverse_window.value.data
+    groups = integer(op.feature_group_count) * integer(op.batch_group_count)
+    padding = (*ints(op.padding_low), *ints(op.padding_high))
+    dilation = (*ints(op.lhs_dilation), *ints(op.rhs_dilation))
+    apart = ints(op.window_strides) == sides and not any(padding) and set(dilation) == {1}
+    whole = not any(size % side for size, side in zip(shape_of(op.lhs)[2:], sides, strict=True))
+    few = shape_of(op.lhs)[1] % LANES != 0 and prod(sides) >= LANES
+    return sides if plain and groups == 1 and apart and whole and few else None
 
 
 class SinkBelowElementwise(Pattern):
@@ -144,7 +185,7 @@ class PropagateLayoutPass(TSTorchPass):
 
     With channels last, neighbouring invocations read and write neighbouring words whatever the stride, and transposed
     weights are made once, at load. Between two convolutions the transposes cancel; what is left over stands at
-    the model's edges. Declines where an elementwise op also reads something in an order of its own.
+    the model's edges. One of few channels that cuts its input into patches is a product. Declines where an elementwise op also reads something in an order of its own.
 
         // before
         func.func @main(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x1x1xf32>) -> tensor<1x4x8x8xf32> {
@@ -172,6 +213,7 @@ class PropagateLayoutPass(TSTorchPass):
     name = "propagate-layout"
     requires = ensures = Level.PRIM
     patterns = (
+        ConvOfPatches,
         ConvChannelsLast,
         TransposeAsReshape,
         SinkBelowElementwise,

@@ -24,10 +24,14 @@ from tstorch.passes.convert.kernel_to_loop.sides import Indices, Sides
 UNROLLED = 2
 """Copies of the code for four steps: more no longer fit what a unit keeps of a program (measured in a chain)."""
 
+SHARED_BYTES = 16384
+"""Workgroup memory that every device has."""
+
 
 def can_stage(lines: int, lanes: int, k_step: int, threads: int) -> bool:
-    """Whether the invocations share the loads of a block evenly, four neighbours each."""
-    return k_step % LANES == 0 and all(size * k_step % (LANES * threads) == 0 for size in (lines, lanes))
+    """Whether a block fits, and the invocations share its loads evenly, four neighbours each."""
+    fits = 4 * (lines + lanes) * k_step <= SHARED_BYTES
+    return fits and k_step % LANES == 0 and all(size * k_step % (LANES * threads) == 0 for size in (lines, lanes))
 
 
 class StagedTile(RegisterTile):

@@ -34,6 +34,34 @@ func.func @dot(%x: tensor<128x768xf32>, %w: tensor<768x768xf32>) -> tensor<128x7
 
 // -----
 
+// Tests that the parts of batches are further batches, behind them.
+// CHECK-LABEL: func.func @batches
+// CHECK:       %[[X:.*]] = prim.reshape %x, shape = [6, 1500, 3, 500]
+// CHECK-NEXT:  %[[W:.*]] = prim.reshape %w, shape = [6, 3, 500, 64]
+// CHECK-NEXT:  %[[P:.*]] = prim.dot_general %[[X]], %[[W]], batch = [0, 2] x [0, 1], contract = [3] x [2]
+// CHECK-NEXT:  prim.reduce add %[[P]], dimensions = [1] : tensor<6x3x1500x64xf32>
+func.func @batches(%x: tensor<6x1500x1500xf32>, %w: tensor<6x1500x64xf32>) -> tensor<6x1500x64xf32> {
+  %y = prim.dot_general %x, %w, batch = [0] x [0], contract = [2] x [1] : tensor<6x1500x1500xf32>, tensor<6x1500x64xf32> -> tensor<6x1500x64xf32>
+  func.return %y : tensor<6x1500x64xf32>
+}
+
+// -----
+
+// Tests that parts of half precision are added as f32, and only their sum is rounded.
+// CHECK-LABEL: func.func @halves
+// CHECK:       prim.convert %{{.*}} to f32 : tensor<64x4x128xf16>
+// CHECK-NEXT:  prim.reshape %w
+// CHECK-NEXT:  prim.convert %{{.*}} to f32 : tensor<4x128x64xf16>
+// CHECK-NEXT:  prim.dot_general
+// CHECK-NEXT:  %[[S:.*]] = prim.reduce add %{{.*}} : tensor<4x64x64xf32>
+// CHECK-NEXT:  prim.convert %[[S]] to f16
+func.func @halves(%x: tensor<64x512xf16>, %w: tensor<512x64xf16>) -> tensor<64x64xf16> {
+  %y = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [0] : tensor<64x512xf16>, tensor<512x64xf16> -> tensor<64x64xf16>
+  func.return %y : tensor<64x64xf16>
+}
+
+// -----
+
 // Tests that one vector with rows of a matrix becomes a sum along each row.
 // CHECK-LABEL: func.func @vector
 // CHECK:       %[[X:.*]] = prim.broadcast_in_dim %{{.*}}, shape = [10, 512], dimensions = [1]
@@ -47,14 +75,14 @@ func.func @vector(%x: tensor<1x512xf32>, %w: tensor<10x512xf32>) -> tensor<1x10x
 
 // -----
 
-// Tests that what fills the device, grouped convolutions, odd sums and half precision stay whole.
+// Tests that what fills the device, odd sums and integers stay whole.
 // CHECK-LABEL: func.func @whole
 // CHECK-NOT:   prim.reduce
-func.func @whole(%x: tensor<4096x128xf32>, %w: tensor<128x4096xf32>, %a: tensor<64x509xf32>, %b: tensor<509x64xf32>, %h: tensor<64x512xf16>, %i: tensor<512x64xf16>) -> (tensor<4096x4096xf32>, tensor<64x64xf32>, tensor<64x64xf16>) {
+func.func @whole(%x: tensor<4096x128xf32>, %w: tensor<128x4096xf32>, %a: tensor<64x509xf32>, %b: tensor<509x64xf32>, %h: tensor<64x512xi32>, %i: tensor<512x64xi32>) -> (tensor<4096x4096xf32>, tensor<64x64xf32>, tensor<64x64xi32>) {
   %y = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [0] : tensor<4096x128xf32>, tensor<128x4096xf32> -> tensor<4096x4096xf32>
   %c = prim.dot_general %a, %b, batch = [] x [], contract = [1] x [0] : tensor<64x509xf32>, tensor<509x64xf32> -> tensor<64x64xf32>
-  %k = prim.dot_general %h, %i, batch = [] x [], contract = [1] x [0] : tensor<64x512xf16>, tensor<512x64xf16> -> tensor<64x64xf16>
-  func.return %y, %c, %k : tensor<4096x4096xf32>, tensor<64x64xf32>, tensor<64x64xf16>
+  %k = prim.dot_general %h, %i, batch = [] x [], contract = [1] x [0] : tensor<64x512xi32>, tensor<512x64xi32> -> tensor<64x64xi32>
+  func.return %y, %c, %k : tensor<4096x4096xf32>, tensor<64x64xf32>, tensor<64x64xi32>
 }
 
 // -----

@@ -45,3 +45,26 @@ func.func @kept(%x: tensor<1x8x8x2xf32>, %y: tensor<1x2x8x8xf32>) -> tensor<1x2x
   %s = prim.add %t, %y : tensor<1x2x8x8xf32> loc("sum")
   func.return %s : tensor<1x2x8x8xf32>
 }
+
+// Tests that cutting an image of few channels into patches is a product; with overlap or more channels it is not.
+// CHECK-LABEL: func.func @patches
+// CHECK:       %[[C:.*]] = prim.reshape %x, shape = [1, 3, 2, 4, 3, 4]
+// CHECK-NEXT:  %[[T:.*]] = prim.transpose %[[C]], permutation = [0, 2, 4, 1, 3, 5]
+// CHECK-NEXT:  %[[R:.*]] = prim.reshape %[[T]], shape = [6, 48]
+// CHECK:       prim.dot_general %[[R]], %{{.*}}, batch = [] x [], contract = [1] x [0] : tensor<6x48xf32>, tensor<48x5xf32> -> tensor<6x5xf32> loc("conv")
+// CHECK-LABEL: func.func @overlapping
+// CHECK:       prim.conv
+// CHECK-LABEL: func.func @channels
+// CHECK:       prim.conv
+func.func @patches(%x: tensor<1x3x8x12xf32>, %w: tensor<5x3x4x4xf32>) -> tensor<1x5x2x3xf32> {
+  %c = prim.conv %x, %w, layout = "NCHW" x "OIHW" to "NCHW", window_strides = [4, 4], padding_low = [0, 0], padding_high = [0, 0], lhs_dilation = [1, 1], rhs_dilation = [1, 1], feature_group_count = 1, batch_group_count = 1, reverse_window = false : tensor<1x3x8x12xf32>, tensor<5x3x4x4xf32> -> tensor<1x5x2x3xf32> loc("conv")
+  func.return %c : tensor<1x5x2x3xf32>
+}
+func.func @overlapping(%x: tensor<1x3x8x12xf32>, %w: tensor<5x3x4x4xf32>) -> tensor<1x5x3x5xf32> {
+  %c = prim.conv %x, %w, layout = "NCHW" x "OIHW" to "NCHW", window_strides = [2, 2], padding_low = [0, 0], padding_high = [0, 0], lhs_dilation = [1, 1], rhs_dilation = [1, 1], feature_group_count = 1, batch_group_count = 1, reverse_window = false : tensor<1x3x8x12xf32>, tensor<5x3x4x4xf32> -> tensor<1x5x3x5xf32> loc("conv")
+  func.return %c : tensor<1x5x3x5xf32>
+}
+func.func @channels(%x: tensor<1x8x8x12xf32>, %w: tensor<5x8x4x4xf32>) -> tensor<1x5x2x3xf32> {
+  %c = prim.conv %x, %w, layout = "NCHW" x "OIHW" to "NCHW", window_strides = [4, 4], padding_low = [0, 0], padding_high = [0, 0], lhs_dilation = [1, 1], rhs_dilation = [1, 1], feature_group_count = 1, batch_group_count = 1, reverse_window = false : tensor<1x8x8x12xf32>, tensor<5x8x4x4xf32> -> tensor<1x5x2x3xf32> loc("conv")
+  func.return %c : tensor<1x5x2x3xf32>
+}
