@@ -185,7 +185,8 @@ class PropagateLayoutPass(TSTorchPass):
 
     With channels last, neighbouring invocations read and write neighbouring words whatever the stride, and transposed
     weights are made once, at load. Between two convolutions the transposes cancel; what is left over stands at
-    the model's edges. One of few channels that cuts its input into patches is a product. Declines where an elementwise op also reads something in an order of its own.
+    the model's edges. A convolution of few channels that cuts its input into patches becomes a product. Declines where
+    an elementwise op also reads something in an order of its own.
 
         // before
         func.func @main(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x1x1xf32>) -> tensor<1x4x8x8xf32> {
