@@ -13,6 +13,7 @@ each dispatch says which nodes a local op serves there.
 
 from collections.abc import Sequence
 from enum import auto
+from functools import cache
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -365,6 +366,7 @@ def _tied(attribute: DenseArrayBase | None, results: int) -> tuple[int, ...]:
     return (NOT_TIED,) * results if attribute is None else ints(attribute)
 
 
+@cache
 def local_location(index: int) -> NameLoc:
     """The location of a kernel's op number `index`."""
     return NameLoc(StringAttr(str(index)), NoneAttr())

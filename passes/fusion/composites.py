@@ -7,7 +7,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects.prim.control import CompositeOp
-from tstorch.passes.fusion.grow import group_nodes, memory_operands
+from tstorch.passes.fusion.grow import group_nodes
 from tstorch.passes.fusion.kernel_form import Refusal, kernel_form
 from tstorch.passes.fusion.partition import Group, Partition
 from tstorch.remarks import RemarkSink
@@ -54,23 +54,22 @@ def group_composites(partition: Partition, named: list[Named], max_bindings: int
         ops = [op for op in each.ops if op in partition.group_of]
         if not ops:
             continue
-        refusal = _refusal(partition, ops, max_bindings)
+        group = partition.gather(ops, dict.fromkeys(ops, each.label))
+        refusal = _refusal(partition, group, max_bindings)
         if refusal is None:
-            group = Group(ops, names=dict.fromkeys(ops, each.label))
-            partition.group_of.update(dict.fromkeys(ops, group))
+            partition.install(group)
         else:
             reason = f"{each.label} does not become one kernel: {refusal.reason}"
             remarks.missed(group_nodes(ops), "TST-F008", reason, suggest="its ops are fused like all others")
 
 
-def _refusal(partition: Partition, ops: list[Operation], max_bindings: int) -> Refusal | None:
-    if any(partition.group_of[op].host for op in ops):
+def _refusal(partition: Partition, group: Group, max_bindings: int) -> Refusal | None:
+    if any(partition.group_of[op].host for op in group.ops):
         return Refusal("TST-F008", "a concatenation in it is written by its producers")
-    closure, results = partition.closure(ops), partition.results(ops)
-    form = kernel_form(closure, results)
+    form = kernel_form(group.closure, group.results)
     if isinstance(form, Refusal):
         return form
-    bindings = len(memory_operands(partition, ops, closure)) + len(results)
+    bindings = len(group.reads) + len(group.results)
     if bindings > max_bindings:
         return Refusal("TST-F004", f"it would need {bindings} bindings, the target has {max_bindings}")
     return None

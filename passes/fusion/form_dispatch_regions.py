@@ -80,5 +80,4 @@ class FormDispatchRegionsPass(TSTorchPass):
 def _say_what_fused(partition: Partition, remarks: RemarkSink) -> None:
     for group in partition.groups:
         if len(group.ops) > 1:
-            closure = partition.closure(group.ops)
-            remarks.passed(group_nodes(group.ops), "TST-F010", f"one kernel: {label_of(closure, group.names)}")
+            remarks.passed(group_nodes(group.ops), "TST-F010", f"one kernel: {label_of(group.closure, group.names)}")

@@ -1,5 +1,6 @@
 """Grows kernels: where joining an op to a producer's kernel is legal and pays, and what to say where it does not."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import TensorType
@@ -12,7 +13,15 @@ from tstorch.dialects.prim.indexing import GatherOp
 from tstorch.dialects.prim.shape import ConcatenateOp
 from tstorch.dialects.prim.weight import WeightOp
 from tstorch.locations import fused_location, location_ids
-from tstorch.passes.fusion.kernel_form import TWO_ANCHORS, KernelForm, Refusal, anchor_kind, kernel_form, shape_of
+from tstorch.passes.fusion.kernel_form import (
+    TWO_ANCHORS,
+    KernelForm,
+    Refusal,
+    anchor_kind,
+    kernel_form,
+    shape_of,
+    two_anchors,
+)
 from tstorch.passes.fusion.partition import Group, Partition
 from tstorch.remarks import RemarkSink
 
@@ -49,54 +58,60 @@ class Grower:
                 self._join_producers(op)
 
     def _join_producers(self, op: Operation) -> None:
-        tried: set[int] = set()
+        tried: set[Group] = set()
         refused: list[tuple[Refusal, Group, Group]] = []
         joined = False
         while (producer := self._next_producer(op, tried)) is not None:
-            tried.add(id(producer))
+            tried.add(producer)
             consumer = self.partition.group_of[op]
-            refusal = self._refusal(producer, consumer)
-            if refusal is None:
-                tried.add(id(self.partition.merge(producer, consumer)))
+            made = self._joined(producer, consumer)
+            if isinstance(made, Group):
+                self.partition.install(made)
+                tried.add(made)
                 joined = True
             else:
-                refused.append((refusal, producer, consumer))
+                refused.append((made, producer, consumer))
         for refusal, producer, consumer in refused:
             if not self.quiet and _worth_saying(refusal, consumer, joined):
                 self._say(refusal, producer, consumer)
 
-    def _next_producer(self, op: Operation, tried: set[int]) -> Group | None:
+    def _next_producer(self, op: Operation, tried: set[Group]) -> Group | None:
         partition = self.partition
         consumer = partition.group_of[op]
         if consumer.host:
             return None
-        owners = [root.owner for root in partition.operands(consumer.ops)]
-        groups = [partition.group_of[op] for op in owners if isinstance(op, Operation) and op in partition.group_of]
-        groups = [g for g in groups if id(g) not in tried and not g.host]
-        return max(groups, key=lambda group: partition.position[group.ops[-1]], default=None)
+        groups = {partition.writer(value) for value in consumer.operands} - tried
+        found = [group for group in groups if group is not None and not group.host]
+        return max(found, key=lambda group: partition.position[group.ops[-1]], default=None)
 
-    def _refusal(self, producer: Group, consumer: Group) -> Refusal | None:
-        """Why the two do not become one kernel; None where they do."""
+    def _joined(self, producer: Group, consumer: Group) -> Group | Refusal:
+        """The two as one kernel, or why they do not become one."""
+        kept = self.partition.kept(producer, producer, consumer)
+        if (refusal := self._plain_refusal(producer, consumer, kept)) is not None:
+            return refusal
+        made = self.partition.joined(producer, consumer)
+        form = kernel_form(made.closure, made.results, producer.form)
+        if isinstance(form, Refusal):
+            return form
+        made.form = form
+        bindings = len(made.reads) + len(made.results)
+        if bindings > self.max_bindings:
+            return Refusal("TST-F004", f"the kernel would need {bindings} bindings, the target has {self.max_bindings}")
+        return self._loss(producer, consumer, form, kept) or made
+
+    def _plain_refusal(self, producer: Group, consumer: Group, kept: list[SSAValue]) -> Refusal | None:
+        """What is cheap to see: it needs no look at the kernel that the two would be."""
         partition = self.partition
-        ops = sorted([*producer.ops, *consumer.ops], key=partition.position.__getitem__)
-        if len(ops) > MAX_OPS:
-            return Refusal("TST-F007", f"the kernel would have {len(ops)} ops, at most {MAX_OPS} stay readable")
+        count = len(producer.ops) + len(consumer.ops)
+        if count > MAX_OPS:
+            return Refusal("TST-F007", f"the kernel would have {count} ops, at most {MAX_OPS} stay readable")
         if partition.makes_cycle(producer, consumer):
             return Refusal(CYCLE, "another kernel between the two needs the first and feeds the second")
-        kept = self._kept(producer, consumer)
         if kept and not producer.anchored and _per_tile(consumer):
             return Refusal(KEPT, "its result has other users, which need it in memory")
         if not self.epilogue and self._is_bare(producer, consumer):
             return Refusal("TST-F009", "left out (--without epilogue)", suggest="a rule may outline them")
-        closure = partition.closure(ops)
-        results = partition.results(ops)
-        form = kernel_form(closure, results)
-        if isinstance(form, Refusal):
-            return form
-        bindings = len(memory_operands(partition, ops, closure)) + len(results)
-        if bindings > self.max_bindings:
-            return Refusal("TST-F004", f"the kernel would need {bindings} bindings, the target has {self.max_bindings}")
-        return self._loss(producer, consumer, form, kept)
+        return two_anchors(partition.in_program_order([*producer.anchors, *consumer.anchors]))
 
     def _loss(self, producer: Group, consumer: Group, form: KernelForm, kept: list[SSAValue]) -> Refusal | None:
         """Why joining would cost more than it saves."""
@@ -112,9 +127,7 @@ class Grower:
         """A map ahead of a contraction or window runs once per tile that loads its result."""
         if self._behind_anchor(producer, consumer) or self._is_address(producer, consumer) or self._unpacks(producer):
             return None
-        partition = self.partition
-        made = sum(_bytes(value) for value in partition.results(producer.ops))
-        read = sum(_bytes(value) for value in partition.operands(producer.ops))
+        made, read = (sum(map(_bytes, values)) for values in (producer.results, producer.operands))
         if read < made and not any(isinstance(op, ConcatenateOp) for op in producer.ops):
             return None
         if _is_pair(producer):
@@ -128,13 +141,13 @@ class Grower:
         gathers = [op for op in consumer.ops if isinstance(op, GatherOp)]
         read = {root for op in gathers for root in self.partition.roots(op.indices)}
         steps = sum(isinstance(op, ElementwiseOp) for op in producer.ops)
-        return not producer.anchored and steps <= MAX_ADDRESS and read >= set(self.partition.results(producer.ops))
+        return not producer.anchored and steps <= MAX_ADDRESS and read >= set(producer.results)
 
     def _unpacks(self, producer: Group) -> bool:
         """Whether the producer only decodes weights of few bits: unpacked they would be read from memory many times."""
-        weights = [value for value in self.partition.operands(producer.ops) if isinstance(value.owner, WeightOp)]
-        alone = len(weights) == len(self.partition.operands(producer.ops))
-        made, read = (sum(map(_bytes, values)) for values in (self.partition.results(producer.ops), weights))
+        weights = [value for value in producer.operands if isinstance(value.owner, WeightOp)]
+        alone = len(weights) == len(producer.operands)
+        made, read = (sum(map(_bytes, values)) for values in (producer.results, weights))
         steps = sum(isinstance(op, ElementwiseOp) for op in producer.ops)
         return alone and not producer.anchored and steps <= MAX_DECODE and made > read
 
@@ -151,39 +164,29 @@ class Grower:
 
     def _is_bare(self, producer: Group, consumer: Group) -> bool:
         """Whether the consumer takes what a contraction itself gives."""
-        given = [v for v in self.partition.results(producer.ops) if isinstance(v.owner, ContractionOp)]
-        return any(self._feeds(value, consumer) for value in given)
-
-    def _kept(self, producer: Group, consumer: Group) -> list[SSAValue]:
-        """The producer's results that stay in memory after joining."""
-        inside = {*producer.ops, *consumer.ops}
-        results = self.partition.results(producer.ops)
-        return [value for value in results if any(user not in inside for user in self.partition.users(value))]
+        return any(isinstance(value.owner, ContractionOp) for value in producer.results if value in consumer.operands)
 
     def _early_user(self, kept: list[SSAValue], consumer: Group) -> Operation | None:
         """A user outside that comes before the consumer's first: it is the one that the value was kept for."""
-        position = self.partition.position
-        for value in kept:
-            users = self.partition.users(value)
-            inside = [user for user in users if self.partition.group_of.get(user) is consumer]
-            if not inside:
-                continue
-            first = min(map(position.__getitem__, inside))
-            outside = self.partition.group_of[value.owner]  # pyright: ignore[reportArgumentType]
-            for user in users:
-                other = self.partition.group_of.get(user)
-                if position[user] < first and other is not consumer and other is not outside:
+        group_of = self.partition.group_of
+        for value in (value for value in kept if value in consumer.operands):
+            producer = self.partition.writer(value)
+            for user in self.partition.users(value):
+                group = group_of.get(user)
+                if group is consumer:
+                    break
+                if group is not producer:
                     return user
         return None
 
     def _behind_anchor(self, producer: Group, consumer: Group) -> bool:
         """Whether the producer feeds only what comes after the consumer's anchor: it then runs once per element."""
-        anchors = [op for op in consumer.ops if anchor_kind(op) is not None]
-        ahead = {root.owner for root in self.partition.operands(anchors)}
+        inside = set(consumer.ops)
+        ahead = {root.owner for root in self.partition.operands(consumer.anchors)}
         work = list(ahead)
         while work:
             owner = work.pop()
-            if isinstance(owner, Operation) and owner in consumer.ops:
+            if isinstance(owner, Operation) and owner in inside:
                 more = {root.owner for root in self.partition.operands([owner])} - ahead
                 ahead |= more
                 work.extend(more)
@@ -193,16 +196,15 @@ class Grower:
         """How many elements of the consumer read one element of the producer, at most."""
         partition = self.partition
         most = 1
-        for value in partition.results(producer.ops):
+        for value in (value for value in producer.results if value in consumer.operands):
             size = max(_elements(value), 1)
-            for user in partition.users(value):
-                if partition.group_of.get(user) is consumer:
-                    reach = sum(_elements(v) for v in user.operands if value in partition.roots(v))
-                    most = max(most, reach // size)
+            for user in consumer.ops:
+                reach = sum(_elements(v) for v in user.operands if value in partition.roots(v))
+                most = max(most, reach // size)
         return most
 
     def _say(self, refusal: Refusal, producer: Group, consumer: Group) -> None:
-        links = [value for value in self.partition.results(producer.ops) if self._feeds(value, consumer)]
+        links = [value for value in producer.results if value in consumer.operands]
         saved = 2 * sum(map(_bytes, links))
         self.remarks.missed(
             group_nodes([*producer.ops[-1:], *consumer.ops[:1]]),
@@ -212,9 +214,6 @@ class Grower:
             metric={"bytes": saved},
         )
 
-    def _feeds(self, value: SSAValue, consumer: Group) -> bool:
-        return any(self.partition.group_of.get(user) is consumer for user in self.partition.users(value))
-
 
 def _is_pair(producer: Group) -> bool:
     """Whether it only puts two tensors side by side: a second load then costs less than writing and reading both."""
@@ -223,13 +222,7 @@ def _is_pair(producer: Group) -> bool:
     return moves_only and len(joins) == 1 and len(joins[0].operands) == 2
 
 
-def memory_operands(partition: Partition, ops: list[Operation], closure: list[Operation]) -> dict[SSAValue, None]:
-    """What a kernel of these ops reads from memory, in order of first use."""
-    inside = dict.fromkeys(closure)
-    return {operand: None for op in closure for operand in op.operands if operand.owner not in inside}
-
-
-def group_nodes(ops: list[Operation]) -> tuple[str, ...]:
+def group_nodes(ops: Iterable[Operation]) -> tuple[str, ...]:
     """The ids of the ONNX nodes that ops serve."""
     return tuple(location_ids(fused_location(op.location for op in ops)))
 
@@ -242,7 +235,7 @@ def _worth_saying(refusal: Refusal, consumer: Group, joined: bool) -> bool:
 
 def _per_tile(group: Group) -> bool:
     """Whether what stands ahead of the group's anchor is computed again and again."""
-    return any(anchor_kind(op) in _PER_TILE for op in group.ops)
+    return any(anchor_kind(op) in _PER_TILE for op in group.anchors)
 
 
 def _bytes(value: SSAValue) -> int:

@@ -16,7 +16,8 @@ maps; in a row reduction also broadcasts from a row back to all its columns, and
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from functools import cache
 
 from xdsl.ir import Operation, SSAValue
@@ -53,10 +54,11 @@ _KINDS: Sequence[tuple[type[Operation], KernelKind]] = (
 
 @dataclass(frozen=True)
 class KernelForm:
-    """What kind of kernel a set of ops makes, and the ops that anchor it."""
+    """What kind of kernel a set of ops makes, and the ops that anchor it. `rows` tell where values are."""
 
     kind: KernelKind
     anchors: tuple[Operation, ...]
+    rows: "_RowReduction | None" = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,32 @@ def _class_kind(of: type[Operation]) -> KernelKind | None:
     return next((kind for classes, kind in _KINDS if issubclass(of, classes)), None)
 
 
-def kernel_form(ops: Sequence[Operation], results: Sequence[SSAValue]) -> KernelForm | Refusal:
-    """The form of a kernel with these ops, in order, that yields these values; or why there is none."""
+def kernel_form(
+    ops: Sequence[Operation], results: Sequence[SSAValue], start: KernelForm | None = None
+) -> KernelForm | Refusal:
+    """The form of a kernel with these ops, in order, that yields these values; or why there is none.
+
+    `start` is the form of some of the ops, which the others do not feed: what it knows of them is not found out again.
+    """
     anchors = [op for op in ops if anchor_kind(op) is not None]
     if not anchors:
         return _map_form(results)
-    kinds = {anchor_kind(op) for op in anchors}
-    if kinds == {KernelKind.ROW_REDUCTION}:
-        return _RowReduction(anchors).check(ops, results)
-    if len(anchors) > 1 and not _are_look_ups(anchors):
-        names = " and ".join(op.name for op in anchors)
-        return Refusal(TWO_ANCHORS, f"{names} each need a loop nest of their own")
+    if (crowd := two_anchors(anchors)) is not None:
+        return crowd
+    if anchor_kind(anchors[0]) is KernelKind.ROW_REDUCTION:
+        known = start.rows if start is not None and start.anchors[:1] == tuple(anchors[:1]) else None
+        rows = known.copy() if known is not None else _RowReduction(anchors[0])
+        return rows.check(anchors, ops, results)
     return _anchored_form(anchors, ops, results)
+
+
+def two_anchors(anchors: Sequence[Operation]) -> Refusal | None:
+    """Why these anchors, in order, never share a kernel, whatever stands between them; None where they may."""
+    alike = {anchor_kind(op) for op in anchors} == {KernelKind.ROW_REDUCTION}
+    if len(anchors) <= 1 or alike or _are_look_ups(anchors):
+        return None
+    names = " and ".join(op.name for op in anchors)
+    return Refusal(TWO_ANCHORS, f"{names} each need a loop nest of their own")
 
 
 def _map_form(results: Sequence[SSAValue]) -> KernelForm | Refusal:
@@ -136,13 +152,13 @@ def _anchored_form(
 
 def _moved(op: Operation, behind: Sequence[SSAValue], space: dict[SSAValue, Space]) -> Space | Refusal:
     """Where an element of the anchor's space lands in the result of `op`."""
-    spaces = {space[value] for value in behind}
-    if isinstance(op, ElementwiseOp) and len(spaces) == 1:
-        return space[behind[0]]
+    first = space[behind[0]]
     if isinstance(op, ElementwiseOp):
+        if all(space[value] == first for value in behind):
+            return first
         return Refusal(OTHER_SPACE, f"{op.name} combines elements that different invocations hold")
     if isinstance(op, IndexMapOp) and behind == [op.operands[0]]:
-        moved = op.forward(space[behind[0]])
+        moved = op.forward(first)
         if moved is not None:
             return tuple(moved)
     return Refusal(
@@ -155,18 +171,29 @@ def _moved(op: Operation, behind: Sequence[SSAValue], space: dict[SSAValue, Spac
 class _RowReduction:
     """Follows values through a kernel whose anchors all reduce the same columns of the same rows."""
 
-    def __init__(self, anchors: Sequence[Operation]) -> None:
-        self._anchors = tuple(anchors)
-        self._shape = shape_of(anchors[0].operands[0])
-        self._columns = reduced_dimensions(anchors[0])
+    def __init__(self, anchor: Operation) -> None:
+        self._shape = shape_of(anchor.operands[0])
+        self._columns = reduced_dimensions(anchor)
         self._full = dimensions(self._shape)
         self._row = tuple(index for d, index in enumerate(self._full) if d not in self._columns)
         self._at_row: dict[SSAValue, Space] = {}
         self._at_full: dict[SSAValue, Space] = {}
+        self._followed: set[Operation] = set()
 
-    def check(self, ops: Sequence[Operation], results: Sequence[SSAValue]) -> KernelForm | Refusal:
-        """The form, or why the ops do not share rows."""
+    def copy(self) -> "_RowReduction":
+        """One that knows as much, to follow more ops."""
+        other = copy(self)
+        other._at_row, other._at_full, other._followed = {**self._at_row}, {**self._at_full}, {*self._followed}
+        return other
+
+    def check(
+        self, anchors: Sequence[Operation], ops: Sequence[Operation], results: Sequence[SSAValue]
+    ) -> KernelForm | Refusal:
+        """The form, or why the ops do not share rows. Looks at what has not been followed yet, and at all results."""
         for op in ops:
+            if op in self._followed:
+                continue
+            self._followed.add(op)
             refusal = self._reduce(op) if isinstance(op, ReductionOp) else self._follow(op)
             if refusal is not None:
                 return refusal
@@ -175,7 +202,7 @@ class _RowReduction:
                 return Refusal(
                     OTHER_SPACE, f"a result of shape {shape_of(value)} belongs neither to rows nor to columns"
                 )
-        return KernelForm(KernelKind.ROW_REDUCTION, self._anchors)
+        return KernelForm(KernelKind.ROW_REDUCTION, tuple(anchors), self)
 
     def _reduce(self, op: Operation) -> Refusal | None:
         operand = op.operands[0]

@@ -13,7 +13,6 @@ from tstorch.dialects.prim.elementwise import ConvertOp
 from tstorch.dialects.prim.types import tensor, ui32
 from tstorch.locations import fused_location
 from tstorch.passes.fusion.footprint import unread_bytes
-from tstorch.passes.fusion.grow import memory_operands
 from tstorch.passes.fusion.kernel_form import anchor_kind
 from tstorch.passes.fusion.partition import Group, Partition, is_view
 
@@ -98,7 +97,7 @@ class Outliner:
         for group in self._partition.in_order():
             if group.host:
                 self._emit_host_view(group.ops[0])
-            elif self._partition.results(group.ops):
+            elif group.results:
                 self._emit_dispatch(group)
         terminator = self._block.last_op
         assert isinstance(terminator, ReturnOp)
@@ -109,22 +108,19 @@ class Outliner:
                 op.erase()
 
     def _emit_dispatch(self, group: Group) -> None:
-        partition = self._partition
-        closure = partition.closure(group.ops)
-        operands = list(memory_operands(partition, group.ops, closure))
-        results = partition.results(group.ops)
+        operands = [operand for operand in _used(group.closure) if operand in group.reads]
         body = _Body(operands)
-        for op in closure:
+        for op in group.closure:
             body.add(op)
-        body.yield_(results)
-        types = [_stored_type(value.type) for value in results]
-        label = label_of(closure, group.names)
+        body.yield_(group.results)
+        types = [_stored_type(value.type) for value in group.results]
+        label = label_of(group.closure, group.names)
         arguments, unread = [self._load(value) for value in operands], unread_bytes(body.block)
         name = self._kernels.name_of(body.block, types)
         dispatch = DispatchOp(name, arguments, types, body.locations, label, body.flops, unread=unread)
         dispatch.location = fused_location(body.locations)
         self._insert(dispatch)
-        for value, stored in zip(results, dispatch.outputs, strict=True):
+        for value, stored in zip(group.results, dispatch.outputs, strict=True):
             stored.name_hint = value.name_hint
             self._stored[value] = stored
 
@@ -200,6 +196,11 @@ class _Body:
         convert = ConvertOp(inner, element_type=ui32)
         self._append(convert, _location_of(value))
         return convert.results[0]
+
+
+def _used(ops: Iterable[Operation]) -> dict[SSAValue, None]:
+    """The operands of all ops, in order of first use."""
+    return {operand: None for op in ops for operand in op.operands}
 
 
 def _view(op: Operation, operands: Iterable[SSAValue]) -> Operation:

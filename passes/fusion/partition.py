@@ -4,8 +4,10 @@ Index maps and generators belong to no kernel: every kernel that needs one compu
 through wherever values are followed from a producer to a user.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
@@ -17,23 +19,39 @@ from tstorch.dialects.prim.generator import ConstantOp
 from tstorch.dialects.prim.shape import ConcatenateOp, ReshapeOp, SliceOp
 from tstorch.dialects.prim.types import ints
 from tstorch.dialects.prim.weight import DerivedOp, WeightOp
-from tstorch.passes.fusion.kernel_form import anchor_kind, shape_of
+from tstorch.passes.fusion.kernel_form import KernelForm, anchor_kind, shape_of
 
 DATA = (WeightOp, DerivedOp)
+NOTHING: Mapping[Operation, str] = MappingProxyType({})
 OFFSET_ALIGNMENT = 256
 
 
 @dataclass(eq=False)
 class Group:
-    """The ops of one kernel, in program order. `names` are those that a composite gave; a host group is a view."""
+    """The ops of one kernel, in program order, and what follows from them. A group never changes: two make a third.
 
-    ops: list[Operation]
-    names: dict[Operation, str] = field(default_factory=dict)
+    `closure` are the ops and what they need computed in place, in order; `reads` what these need from memory;
+    `operands` the roots of what the ops do not compute themselves; `results` the values that others use. `names` are
+    those that a composite gave; a host group is a view; `form` is there once it was asked for.
+    """
+
+    ops: Sequence[Operation]
+    closure: Sequence[Operation]
+    reads: Collection[SSAValue]
+    operands: Collection[SSAValue]
+    results: Sequence[SSAValue]
+    names: Mapping[Operation, str]
     host: bool = False
+    form: KernelForm | None = None
+
+    @cached_property
+    def anchors(self) -> Sequence[Operation]:
+        """The ops that give the kernel its kind and its iteration space."""
+        return [op for op in self.ops if anchor_kind(op) is not None]
 
     @property
     def anchored(self) -> bool:
-        return any(anchor_kind(op) is not None for op in self.ops)
+        return bool(self.anchors)
 
 
 class Partition:
@@ -49,7 +67,7 @@ class Partition:
         self._index_users()
         for op in self.ops:
             if isinstance(op, PrimOp) and op not in self._inline and not is_data(op):
-                self.group_of[op] = Group([op], host=self._is_host_view(op))
+                self.install(self.gather([op], host=self._is_host_view(op)))
 
     @property
     def groups(self) -> list[Group]:
@@ -71,7 +89,11 @@ class Partition:
         """The ops that read a value from memory or as a producer's result, in order; a return is one."""
         return self._users.get(value, [])
 
-    def operands(self, ops: Sequence[Operation]) -> dict[SSAValue, None]:
+    def writer(self, value: SSAValue) -> Group | None:
+        """The group that computes a value; None for what is given, or computed in place."""
+        return self.group_of.get(value.owner) if isinstance(value.owner, Operation) else None
+
+    def operands(self, ops: Collection[Operation]) -> dict[SSAValue, None]:
         """The roots of all operands that the ops do not compute themselves."""
         inside = set(ops)
         found: dict[SSAValue, None] = {}
@@ -80,59 +102,79 @@ class Partition:
                 found.update((root, None) for root in self.roots(operand) if root.owner not in inside)
         return found
 
-    def results(self, ops: Sequence[Operation]) -> list[SSAValue]:
-        """The values of the ops that others use."""
-        inside = set(ops)
-        return [result for op in ops for result in op.results if any(user not in inside for user in self.users(result))]
-
-    def closure(self, ops: Sequence[Operation]) -> list[Operation]:
-        """The ops and what they need computed in place, in program order. A reshape of what is in memory is a view."""
+    def gather(
+        self, ops: Sequence[Operation], names: Mapping[Operation, str] = NOTHING, *, host: bool = False
+    ) -> Group:
+        """The group that ops would be, given in order."""
         inside = dict.fromkeys(ops)
-        stack = [operand for op in ops for operand in op.operands]
-        while stack:
-            value = stack.pop()
-            owner = value.owner
-            if owner in inside or not isinstance(owner, Operation) or not self.is_inline(owner):
-                continue
-            if self.is_memory(value, inside):
-                continue
-            inside[owner] = None
-            stack.extend(owner.operands)
-        return sorted(inside, key=self.position.__getitem__)
+        closure, reads = self._close(inside, [operand for op in ops for operand in op.operands])
+        results = [value for op in ops for value in op.results if any(user not in inside for user in self.users(value))]
+        return Group(ops, closure, reads, self.operands(ops), results, names, host)
 
-    def is_memory(self, value: SSAValue, inside: object) -> bool:
+    def joined(self, producer: Group, consumer: Group) -> Group:
+        """The group that the ops of two would be."""
+        ops = self.in_program_order([*producer.ops, *consumer.ops])
+        inside = dict.fromkeys([*producer.closure, *consumer.closure])
+        closure, reads = self._close(inside, [*producer.reads, *consumer.reads])
+        operands = {value: None for value in (*producer.operands, *consumer.operands) if value.owner not in inside}
+        results = [value for each in (producer, consumer) for value in self.kept(each, producer, consumer)]
+        results.sort(key=lambda value: self.position[value.owner])  # pyright: ignore[reportArgumentType]
+        return Group(ops, closure, reads, operands, results, {**producer.names, **consumer.names})
+
+    def kept(self, group: Group, *among: Group) -> list[SSAValue]:
+        """The results of the group that others than these groups use."""
+        users_of, group_of = self.users, self.group_of
+        return [value for value in group.results if any(group_of.get(user) not in among for user in users_of(value))]
+
+    def install(self, group: Group) -> None:
+        """Puts the ops of the group in it, and out of those that they were in."""
+        self.group_of.update(dict.fromkeys(group.ops, group))
+
+    def is_memory(self, value: SSAValue, inside: Collection[Operation]) -> bool:
         """Whether a kernel of the ops `inside` reads a value as a binding: what another computes, or a view of that."""
         owner = value.owner
-        if owner in inside:  # pyright: ignore[reportOperatorIssue]
-            return False
-        if isinstance(owner, Operation) and self.is_inline(owner) and is_view(owner):
-            return self.is_memory(owner.operands[0], inside)
-        return not self.is_inline(owner)
+        while isinstance(owner, Operation) and owner not in inside and self.is_inline(owner) and is_view(owner):
+            owner = owner.operands[0].owner
+        return owner not in inside and not self.is_inline(owner)
 
-    def merge(self, producer: Group, consumer: Group) -> Group:
-        """Makes one group of two."""
-        ops = sorted([*producer.ops, *consumer.ops], key=self.position.__getitem__)
-        merged = Group(ops, producer.names | consumer.names)
-        self.group_of.update(dict.fromkeys(ops, merged))
-        return merged
+    def in_program_order(self, ops: Iterable[Operation]) -> list[Operation]:
+        """The ops as they stand in the function."""
+        return sorted(ops, key=self.position.__getitem__)
 
     def makes_cycle(self, producer: Group, consumer: Group) -> bool:
-        """Whether some kernel outside needs the producer and is needed by the consumer."""
-        inside = {id(producer), id(consumer)}
-        last = max(self.position[op] for op in consumer.ops)
-        stack = [user for op in producer.ops for result in op.results for user in self.users(result)]
-        seen: set[int] = set()
-        while stack:
-            group = self.group_of.get(stack.pop())
-            if group is None or id(group) in inside or id(group) in seen:
-                continue
-            seen.add(id(group))
-            for op in group.ops:
-                users = [user for result in op.results for user in self.users(result)]
-                if any(self.group_of.get(user) is consumer for user in users):
-                    return True
-                stack.extend(user for user in users if self.position[user] <= last)
-        return False
+        """Whether some kernel outside needs the producer and is needed by the consumer.
+
+        Searched from both ends in turns, so that it costs what the end with less behind it does.
+        """
+        ways = zip(self._forward(producer, consumer), self._backward(producer, consumer), strict=False)
+        return any(found for way in ways for found in way)
+
+    def _forward(self, producer: Group, consumer: Group) -> Iterator[bool]:
+        """Follows what needs the producer, use by use: whether it is another group that the consumer needs."""
+        last = self.position[consumer.ops[-1]]
+        seen, pending = {producer, consumer}, [producer]
+        while pending:
+            group = pending.pop()
+            for value in group.results:
+                for user in self.users(value):
+                    reader = self.group_of.get(user)
+                    yield reader is consumer and group is not producer
+                    if reader is not None and reader not in seen and self.position[reader.ops[0]] <= last:
+                        seen.add(reader)
+                        pending.append(reader)
+
+    def _backward(self, producer: Group, consumer: Group) -> Iterator[bool]:
+        """Follows what the consumer needs, operand by operand: whether it is another group that needs the producer."""
+        first = self.position[producer.ops[0]]
+        seen, pending = {producer, consumer}, [consumer]
+        while pending:
+            group = pending.pop()
+            for value in group.operands:
+                writer = self.writer(value)
+                yield writer is producer and group is not consumer
+                if writer is not None and writer not in seen and self.position[writer.ops[-1]] >= first:
+                    seen.add(writer)
+                    pending.append(writer)
 
     def in_order(self) -> Iterator[Group]:
         """The groups so that each comes after those it reads from."""
@@ -143,13 +185,32 @@ class Partition:
                 return
             ready[id(group)] = group
             for root in self.operands(group.ops):
-                owner = root.owner
-                if isinstance(owner, Operation) and owner in self.group_of:
-                    yield from visit(self.group_of[owner])
+                if (writer := self.writer(root)) is not None:
+                    yield from visit(writer)
             yield group
 
         for group in self.groups:
             yield from visit(group)
+
+    def _close(
+        self, inside: dict[Operation, None], pending: list[SSAValue]
+    ) -> tuple[Sequence[Operation], Collection[SSAValue]]:
+        """Adds what the pending values need computed in place; gives all ops in order, and what they read from memory.
+
+        A reshape of what is in memory is a view.
+        """
+        reads: dict[SSAValue, None] = {}
+        while pending:
+            value = pending.pop()
+            owner = value.owner
+            if owner in inside:
+                continue
+            if isinstance(owner, Operation) and not self.is_memory(value, inside):
+                inside[owner] = None
+                pending.extend(owner.operands)
+            else:
+                reads[value] = None
+        return self.in_program_order(inside), reads
 
     def _find_roots(self, value: SSAValue) -> tuple[SSAValue, ...]:
         owner = value.owner

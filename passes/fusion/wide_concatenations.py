@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 
 from tstorch.dialects.prim.shape import ConcatenateOp
 from tstorch.dialects.prim.types import integer
-from tstorch.passes.fusion.grow import memory_operands
 from tstorch.passes.fusion.partition import Partition
 
 
@@ -21,12 +20,9 @@ def split_wide_concatenations(func: FuncOp, max_bindings: int) -> None:
         return
     partition = Partition(func)
     for op in wide:
-        if not partition.group_of[op].host and _bindings(partition, op) > max_bindings:
+        group = partition.group_of[op]
+        if not group.host and len(group.reads) + 1 > max_bindings:
             _split(op, max_bindings - 1)
-
-
-def _bindings(partition: Partition, op: Operation) -> int:
-    return len(memory_operands(partition, [op], partition.closure([op]))) + 1
 
 
 def _split(op: ConcatenateOp, most: int) -> None:
