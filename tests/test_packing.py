@@ -44,3 +44,30 @@ def test_an_arena_stays_within_the_largest_buffer():
 
 def test_nothing_needs_no_arena():
     assert Packer([], LIMIT).best().peak == 0
+
+
+def test_a_crowd_is_packed_in_order_of_time():
+    crowd = [Tensor(256 * (1 + i % 3), i % 500, 400 + i % 600, frozenset({i ^ 1})) for i in range(1200)]
+    packer = Packer(crowd, LIMIT)
+    plan = packer.best()
+    for i, one in enumerate(crowd):
+        arena, offset = plan.place[i]
+        assert offset + one.padded <= plan.arenas[arena]
+        assert plan.place[i ^ 1][0] != arena
+        for j in range(i):
+            other, (there, begin) = crowd[j], plan.place[j]
+            if there == arena and one.lives_with(other):
+                assert offset + one.padded <= begin or begin + other.padded <= offset
+    alive = [sum(each.padded for each in crowd if each.first <= now <= each.last) for now in range(1000)]
+    assert plan.peak <= 1.25 * max(alive)
+
+
+def test_what_ends_in_time_leaves_its_bytes_to_others():
+    packer = Packer([Tensor(256, at, at + 1) for at in range(0, 40, 2)], LIMIT)
+    assert packer.in_time().peak == 256
+
+
+def test_an_arena_that_is_full_is_followed_by_another():
+    packer = Packer([Tensor(1000, 0, 9) for _ in range(9)], 2048)
+    assert max(packer.in_time().arenas) <= 2048
+    assert packer.in_time().peak == 9 * 1024

@@ -31,14 +31,19 @@ def live_bytes(entry: EntryOp, persistent: frozenset[str] = frozenset()) -> list
         for view in command.operands:
             last[_whole(view)[0]] = position
     filled: dict[Operation, list[Interval]] = {}
-    live: list[int] = []
+    live, total = list[int](), 0
     for position, command in enumerate(commands):
         for view, access in command.touched:
             root, begin = _whole(view)
             if access.writes and isinstance(root, ViewOp) and root.buffer_name not in persistent:
-                filled.setdefault(root, []).append((begin, begin + view_bytes(view)))
+                before = filled.get(root, [])
+                filled[root] = _union([*before, (begin, begin + view_bytes(view))])
+                total += _bytes(filled[root]) - _bytes(before)
         if isinstance(command, DispatchOp):
-            live.append(sum(_covered(ranges) for root, ranges in filled.items() if last[root] >= position))
+            live.append(total)
+        for root in {_whole(view)[0] for view in command.operands}:
+            if last[root] == position:
+                total -= _bytes(filled.pop(root, []))
     return live
 
 
@@ -52,10 +57,16 @@ def _whole(view: SSAValue) -> tuple[Operation, int]:
     return view.owner, begin
 
 
-def _covered(ranges: list[Interval]) -> int:
-    """Bytes of the union of ranges."""
-    total, reached = 0, 0
+def _union(ranges: list[Interval]) -> list[Interval]:
+    """The same bytes in ranges that neither overlap nor touch."""
+    union: list[Interval] = []
     for begin, end in sorted(ranges):
-        total += max(0, end - max(begin, reached))
-        reached = max(reached, end)
-    return total
+        if union and begin <= union[-1][1]:
+            union[-1] = (union[-1][0], max(union[-1][1], end))
+        else:
+            union.append((begin, end))
+    return union
+
+
+def _bytes(ranges: list[Interval]) -> int:
+    return sum(end - begin for begin, end in ranges)

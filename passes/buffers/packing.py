@@ -1,8 +1,10 @@
 """Packs tensors with known life times into a few arenas: which arena, and where in it."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import heappop, heappush
 from random import Random
 
 ALIGNMENT = 256
@@ -11,6 +13,8 @@ MOVES = 150
 """So many changes of the best order are tried."""
 GOOD_ENOUGH = 1.1
 """No moves are tried on a plan whose peak is at most so many times the bytes alive at once."""
+CROWDED = 200_000
+"""Pairs of tensors that live at the same time, above which no order but that of time is tried."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,39 @@ class Plan:
         return sum(self.arenas)
 
 
+@dataclass
+class Shelf:
+    """An arena at one moment: how large it has become, and the ranges in it that are free, in order."""
+
+    size: int = 0
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+
+    def fit(self, size: int) -> tuple[int, int, int]:
+        """(growth, waste, offset) of the tightest gap of so many bytes, else at the end."""
+        if fits := [(end - begin - size, begin) for begin, end in self.gaps if end - begin >= size]:
+            return 0, *min(fits)
+        begin = self.gaps[-1][0] if self.gaps and self.gaps[-1][1] == self.size else self.size
+        return begin + size - self.size, 0, begin
+
+    def take(self, offset: int, size: int) -> None:
+        """Fills the first bytes of a gap, or those at the end."""
+        at = bisect_left(self.gaps, (offset, 0))
+        if at < len(self.gaps) and self.gaps[at][0] == offset:
+            end = self.gaps[at][1]
+            self.gaps[at : at + 1] = [(offset + size, end)] if end > offset + size else []
+        self.size = max(self.size, offset + size)
+
+    def free(self, offset: int, size: int) -> None:
+        """Makes a gap of what was taken, one with the gaps beside it."""
+        begin, end, at = offset, offset + size, bisect_left(self.gaps, (offset, 0))
+        if at < len(self.gaps) and self.gaps[at][0] == end:
+            end = self.gaps.pop(at)[1]
+        if at and self.gaps[at - 1][1] == begin:
+            begin = self.gaps.pop(at - 1)[0]
+            at -= 1
+        self.gaps.insert(at, (begin, end))
+
+
 @dataclass(frozen=True)
 class Packer:
     """Tensors to pack, and the most bytes that one arena may have."""
@@ -53,8 +90,11 @@ class Packer:
     def best(self) -> Plan:
         """The smallest plan among several orders and numbers of arenas, improved by small moves where that pays.
 
-        The moves are seeded: the same tensors always get the same plan.
+        The moves are seeded: the same tensors always get the same plan. Where very many live at once, each order would
+        cost their number squared, and the one plan that is made in order of time has to do.
         """
+        if self._pairs > CROWDED:
+            return self.in_time()
         enough = GOOD_ENOUGH * max(self._live, default=0)
         best, order, arenas = Plan(), list[int](), FEW_ARENAS[0]
         for tried, count in self._starts():
@@ -83,20 +123,39 @@ class Packer:
         None where the plan does not stay below that peak.
         """
         plan = Plan([0] * arenas)
-        members = [0] * arenas
         for index in order:
-            options = list(self._options(index, plan, members))
+            options = list(self._options(index, plan))
             if options:
                 _, _, arena, offset = min(options)
             else:
                 arena, offset = len(plan.arenas), 0
                 plan.arenas.append(0)
-                members.append(0)
             plan.place[index] = (arena, offset)
-            members[arena] |= 1 << index
             plan.arenas[arena] = max(plan.arenas[arena], offset + self.tensors[index].padded)
             if below is not None and plan.peak >= below:
                 return None
+        return plan
+
+    def in_time(self) -> Plan:
+        """Places tensors as they come to life, in what is free then; the time is near linear in their number."""
+        plan, shelves = Plan(), [Shelf() for _ in range(FEW_ARENAS[-1])]
+        dying: list[tuple[int, int]] = []
+        for index in sorted(range(len(self.tensors)), key=self._keys()[-1]):
+            tensor = self.tensors[index]
+            while dying and dying[0][0] < tensor.first:
+                _, gone = heappop(dying)
+                arena, offset = plan.place[gone]
+                shelves[arena].free(offset, self.tensors[gone].padded)
+            barred = self._barred(index, plan)
+            fits = [(*shelf.fit(tensor.padded), arena) for arena, shelf in enumerate(shelves) if arena not in barred]
+            fits = [each for each in fits if shelves[each[-1]].size + each[0] <= self.max_arena]
+            _, _, offset, arena = min(fits, default=(0, 0, 0, len(shelves)))
+            if arena == len(shelves):
+                shelves.append(Shelf())
+            shelves[arena].take(offset, tensor.padded)
+            plan.place[index] = (arena, offset)
+            heappush(dying, (tensor.last, index))
+        plan.arenas = [shelf.size for shelf in shelves]
         return plan
 
     def _starts(self) -> Iterator[tuple[list[int], int]]:
@@ -129,26 +188,41 @@ class Packer:
         return live
 
     @cached_property
-    def _apart(self) -> list[int]:
-        """For each tensor, those of other arenas, as bits."""
-        return [sum(1 << other for other in tensor.apart) for tensor in self.tensors]
+    def _pairs(self) -> int:
+        """How many pairs of tensors live at the same time: of all pairs, those of which none ends before the other."""
+        ends, count = sorted(tensor.last for tensor in self.tensors), len(self.tensors)
+        return count * (count - 1) // 2 - sum(bisect_left(ends, tensor.first) for tensor in self.tensors)
 
     @cached_property
-    def _together(self) -> list[int]:
-        """For each tensor, those that live when it does, as bits."""
-        pairs = [[one.lives_with(other) for other in self.tensors] for one in self.tensors]
-        return [sum(1 << other for other, lives in enumerate(row) if lives) for row in pairs]
+    def _together(self) -> list[list[int]]:
+        """For each tensor, those that live when it does."""
+        together: list[list[int]] = [[] for _ in self.tensors]
+        living: list[int] = []
+        for index in sorted(range(len(self.tensors)), key=lambda i: self.tensors[i].first):
+            living = [other for other in living if self.tensors[other].last >= self.tensors[index].first]
+            together[index] += living
+            for other in living:
+                together[other].append(index)
+            living.append(index)
+        return together
 
-    def _options(self, index: int, plan: Plan, members: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:
+    def _barred(self, index: int, plan: Plan) -> set[int]:
+        """The arenas that hold what the tensor must not share one with."""
+        return {plan.place[other][0] for other in self.tensors[index].apart if other in plan.place}
+
+    def _options(self, index: int, plan: Plan) -> Iterator[tuple[int, int, int, int]]:
         """(growth, waste, arena, offset) for each arena that may hold the tensor."""
-        size = self.tensors[index].padded
-        for arena, inside in enumerate(members):
-            if not self._apart[index] & inside:
-                others = _bits(self._together[index] & inside)
-                taken = sorted((plan.place[i][1], plan.place[i][1] + self.tensors[i].padded) for i in others)
-                waste, offset = _best_gap(taken, size, plan.arenas[arena])
-                growth = max(0, offset + size - plan.arenas[arena])
-                if plan.arenas[arena] + growth <= self.max_arena:
+        size, barred = self.tensors[index].padded, self._barred(index, plan)
+        taken: list[list[tuple[int, int]]] = [[] for _ in plan.arenas]
+        for other in self._together[index]:
+            if other in plan.place:
+                arena, begin = plan.place[other]
+                taken[arena].append((begin, begin + self.tensors[other].padded))
+        for arena, end in enumerate(plan.arenas):
+            if arena not in barred:
+                waste, offset = _best_gap(sorted(taken[arena]), size, end)
+                growth = max(0, offset + size - end)
+                if end + growth <= self.max_arena:
                     yield growth, waste, arena, offset
 
 
@@ -157,14 +231,6 @@ def _moved(order: Sequence[int], chance: Random) -> list[int]:
     moved = list(order)
     moved.insert(chance.randrange(len(order)), moved.pop(chance.randrange(len(order))))
     return moved
-
-
-def _bits(mask: int) -> Iterator[int]:
-    """The numbers of the bits that are set."""
-    while mask:
-        lowest = mask & -mask
-        yield lowest.bit_length() - 1
-        mask ^= lowest
 
 
 def _best_gap(taken: Sequence[tuple[int, int]], size: int, arena: int) -> tuple[int, int]:
