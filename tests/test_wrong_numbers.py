@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,13 @@ from tstorch.artifact.format import Artifact, Kernel
 from tstorch.diagnostics import UsageError
 from tstorch.frontend.graph import ModelGraph
 from tstorch.numerics import capture, hunt
+from tstorch.runtime.client import Worker
 from tstorch.session import Model
-from tstorch.tools import opt
+from tstorch.tools import opt, trace
 from tstorch.tools.run import main
 
 NETWORK = "residual_plain"
+STARTED = Worker.start
 pytestmark = [pytest.mark.gpu, pytest.mark.model]
 
 
@@ -320,3 +323,14 @@ def test_bisection_of_text_needs_no_gpu(tmp_path, planted, capsys, monkeypatch):
     assert opt.main([*words, "cse,dce,canonicalize"]) == 0
     assert opt.main([*words, 'cse,planted-wrong-rewrite{node="m"},dce']) == 1
     assert "pass 2 of 3, planted-wrong-rewrite" in capsys.readouterr().out
+
+
+def test_a_leaked_allocation_is_named(path, tmp_path, monkeypatch, capsys):
+    """A runtime that allocates in every run, as a fault that tests can inject makes it do."""
+    for fault, says in ((None, "steady runs: nothing"), ("encode:leak=4096", "steady runs: ")):
+        monkeypatch.setattr(Worker, "start", partial(STARTED, fault=fault))
+        assert main([str(path), "--iterations", "3", "--trace", str(tmp_path / "t.trace")]) == 0
+        assert trace.main(["memory", str(tmp_path / "t.trace")]) == 0
+        out = capsys.readouterr().out
+        assert says in out
+        assert ("x leak (" in out) == (fault is not None)

@@ -135,7 +135,8 @@ class _Opt:
             return self._module(text, offset, context)
 
         first = fresh()
-        stop = self._stop(first) or (Level.BUF if text is None and not options.passes else None)
+        to_the_end = text is None and not options.passes and not options.compile_to
+        stop = Level.BUF if to_the_end else self._stop(first)
         specs = self._plan(first, stop) if stop else []
         specs += [str(step.pipeline_pass_spec()) for step in parse_passes(self._specs(stop), self.extensions)]
         is_whole = text is None and stop in (Level.BUF, Level.ARTIFACT) and not options.passes
