@@ -1,5 +1,6 @@
 """Tests of tstorch-opt as a program: exit codes, what goes where, reproducers, cost of --help."""
 
+import io
 import json
 import shlex
 import subprocess
@@ -60,6 +61,18 @@ def test_each_mistake_is_one_message_and_its_code(
     assert out == ""
     assert err.startswith(message)
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("passes", ["cse,dce", "builtin.module(cse,dce)", " builtin.module( cse,dce ) "])
+def test_passes_may_be_written_as_mlir_does(source: str, capsys: pytest.CaptureFixture[str], passes: str) -> None:
+    assert opt.main([source, "-p", passes, "--pass-statistics"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["cse", "dce"]
+
+
+def test_stdin_and_stdout_may_be_called_by_a_dash(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(NEGATION))
+    assert opt.main(["-", "-p", "cse", "-o", "-"]) == 0
+    assert capsys.readouterr().out.count("arith.negf") == 1
 
 
 def test_times_are_a_tree_that_adds_up(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,7 +101,7 @@ class _Opt:
         options = self.options
         if options.list_passes:
             return self._finish(pass_list(self.extensions))
-        if options.compile_to == Level.ARTIFACT and not options.output:
+        if options.compile_to == Level.ARTIFACT and options.output in (None, "-"):
             raise UsageError("--compile-to=artifact makes a file, not text; say where with -o FILE")
         if options.bisect:
             return self._bisect()
@@ -294,7 +294,7 @@ class _Opt:
         return module_text(module, debuginfo=debuginfo, generic=options.print_op_generic)
 
     def _finish(self, result: str) -> int:
-        if self.options.output:
+        if self.options.output not in (None, "-"):
             write_text_atomically(Path(self.options.output), result)
         else:
             sys.stdout.write(result)

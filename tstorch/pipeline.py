@@ -202,9 +202,13 @@ def portable(spec: str) -> str:
 
 
 def parse_passes(text: str, extensions: Extensions | None = None) -> list[ModulePass]:
-    """The passes that `pass{option=value},...` names. Raises UsageError naming what is unknown or malformed."""
+    """The passes that `pass{option=value},...` names, also as MLIR writes it: in `builtin.module(...)`, with spaces.
+
+    Raises UsageError naming what is unknown or malformed.
+    """
+    whole = re.fullmatch(r"\s*builtin\.module\s*\((.*)\)\s*", text, re.DOTALL)
     try:
-        return [_instance(spec, extensions) for spec in parse_pipeline(text)]
+        return [_instance(spec, extensions) for spec in parse_pipeline((whole[1] if whole else text).strip())]
     except ArgSpecParseError as error:
         raise UsageError(str(error)) from None
 
