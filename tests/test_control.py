@@ -187,3 +187,18 @@ def test_bad_control_is_refused_by_name(case):
     }  # fmt: skip
     with pytest.raises(DiagnosticError, match=message):
         tstorch.load(model(nodes, constants))
+
+
+def test_the_defaults_of_attributes_hold_within_a_body_that_the_host_repeats():
+    """A Gather that leaves out its axis, in a Loop as often as an input says."""
+    body = graph(
+        [node("Gather", ["x", "i"], ["row"]), node("Add", ["v", "row"], ["v2"]), node("Identity", ["go"], ["go2"])],
+        [value("i", INT64, []), value("go", BOOL, []), value("v", FLOAT, [4])],
+        [value("go2", BOOL, []), value("v2", FLOAT, [4])],
+    )
+    inputs = [value("x", FLOAT, X.shape), value("n", INT64, []), value("start", FLOAT, [4])]
+    whole = graph([node("Loop", ["n", "", "start"], ["y"], body=body)], inputs, [value("y", FLOAT, [4])])
+    made = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 21)], ir_version=9)
+    with tstorch.load(made) as loaded:
+        found = loaded.run({"x": X, "n": np.array(2), "start": np.ones(4, np.float32)})
+    np.testing.assert_allclose(found["y"], 1 + X[0] + X[1], rtol=1e-6)

@@ -54,6 +54,7 @@ SPECIAL = np.array(
 UNARY = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cosh", "Erf", "Exp", "Floor", "IsNaN", "IsInf",
     "Log", "Neg", "Round", "Sign", "Sinh", "Sqrt", "Tanh", "Reciprocal", "Relu", "LeakyRelu", "Elu", "Selu", "Celu",
+    "Cos", "Sin", "Tan", "HardSwish", "HardSigmoid", "Softsign",
 )  # fmt: skip
 
 
@@ -191,3 +192,10 @@ def test_a_row_spread_back_may_be_all_that_says_where_a_column_is():
     (found,) = backend.prepare(model).run(given)
     hit = given["t"] == x.max(1, keepdims=True)
     np.testing.assert_array_equal(found, np.where(hit[..., None], given["u"], 0))
+
+
+def test_before_opset_13_a_scale_for_each_channel_is_refused_by_name():
+    x, scales, zeros = np.zeros((3, 4), np.float32), np.ones(4, np.float32), np.zeros(4, np.uint8)
+    with pytest.raises(Exception, match=r"'n' \(QuantizeLinear, opset 10\).*one number for the whole tensor"):
+        ours("QuantizeLinear", [x, scales, zeros], opset=10)
+    assert ours("QuantizeLinear", [x, scales, zeros], opset=13, axis=1).dtype == np.uint8

@@ -15,7 +15,7 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, result_def
 
 from tstorch.dialects.prim.base import NON_DIFFERENTIABLE, Array, Cotangents, ElementwiseOp, Gradients
-from tstorch.dialects.prim.exact import exact_quotient, exact_remainder
+from tstorch.dialects.prim.exact import exact_quotient, exact_remainder, wide_quotient
 from tstorch.dialects.prim.formula import Formula, formulas
 from tstorch.dialects.prim.kinds import ReduceKind, identity
 from tstorch.dialects.prim.sample import Sample, floats
@@ -176,7 +176,7 @@ class DivOp(QuotientOp):
     name = "prim.div"
 
     def scalar(self, x: Scalar, y: Scalar) -> Scalar:
-        return x / y if x.is_float else x / y.compare("eq", 0).select(1, y)
+        return wide_quotient(x, y) if x.is_float else x / y.compare("eq", 0).select(1, y)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:

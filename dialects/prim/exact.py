@@ -25,6 +25,14 @@ _STEP = 22
 """Powers of two that a remainder is doubled by at once: a guess of that many bits is off by one at most."""
 
 
+def wide_quotient(x: Scalar, y: Scalar) -> Scalar:
+    """x / y as the device has it, for divisors of any size: of those above 2**126 some take the reciprocal for zero."""
+    if y.type != f32:
+        return x / y  # a half is never so large
+    scale = y.abs().compare("gt", 2.0**64).select(2.0**-64, y.lift(1.0))
+    return x * scale / (y * scale)
+
+
 def exact_quotient(x: Scalar, y: Scalar) -> Scalar:
     """x / y, rounded once. Where an operand or the result is below the normal numbers it is as the device has it."""
     a, b = x.bitcast(i32), y.bitcast(i32)

@@ -15,7 +15,9 @@ import numpy as np
 from xdsl.dialects import math
 from xdsl.irdl import irdl_op_definition
 
+from tstorch.dialects.prim.angles import cosine, sine
 from tstorch.dialects.prim.base import Array
+from tstorch.dialects.prim.exact import wide_quotient
 from tstorch.dialects.prim.formula import Formula
 from tstorch.dialects.prim.sample import Sample
 from tstorch.dialects.prim.scalar import Scalar
@@ -146,7 +148,7 @@ class SinOp(SmoothUnaryOp):
         return g * x.cos()
 
     def scalar(self, x: Scalar) -> Scalar:
-        return x.apply(math.SinOp)
+        return sine(x)
 
 
 @irdl_op_definition
@@ -162,7 +164,7 @@ class CosOp(SmoothUnaryOp):
         return -(g * x.sin())
 
     def scalar(self, x: Scalar) -> Scalar:
-        return x.apply(math.CosOp)
+        return cosine(x)
 
 
 @irdl_op_definition
@@ -179,7 +181,7 @@ class TanOp(SmoothUnaryOp):
         return g * (y * y + 1)
 
     def scalar(self, x: Scalar) -> Scalar:
-        return x.apply(math.SinOp) / x.apply(math.CosOp)
+        return sine(x) / cosine(x)
 
 
 def _asin(x: Scalar) -> Scalar:
@@ -269,8 +271,8 @@ class SinhOp(SmoothUnaryOp):
         return g * x.apply(CoshOp)
 
     def scalar(self, x: Scalar) -> Scalar:
-        half = (x * 0.5).exp()  # e**x itself overflows before sinh does
-        far = half * 0.5 * half - 0.5 / half / half
+        half = (x.abs() - log(2)).exp()  # of e**x, which itself overflows before sinh does
+        far = x.compare("lt", 0).select(0.25 / half - half, half - 0.25 / half)
         near = x * (x * x).polynomial([1 / 362880, 1 / 5040, 1 / 120, 1 / 6, 1])
         return x.abs().compare("lt", 1.0).select(near, far)
 
@@ -288,8 +290,8 @@ class CoshOp(SmoothUnaryOp):
         return g * x.apply(SinhOp)
 
     def scalar(self, x: Scalar) -> Scalar:
-        half = (x.abs() * 0.5).exp()
-        return half * 0.5 * half + 0.5 / half / half
+        half = (x.abs() - log(2)).exp()
+        return half + 0.25 / half
 
 
 @irdl_op_definition
@@ -343,7 +345,7 @@ class AtanhOp(SmoothUnaryOp):
         return g / (1 - x * x)
 
     def scalar(self, x: Scalar) -> Scalar:
-        return _log1p(x * 2 / (1 - x)) * 0.5
+        return _log1p(wide_quotient(x * 2, 1 - x)) * 0.5
 
 
 @irdl_op_definition

@@ -1,4 +1,4 @@
-"""Cuts products that sum over much and have few results, so that more of a device works on each."""
+"""Cuts sums over much that have few results, so that more of a device works on each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ _ENOUGH_PER_UNIT = 0.75
 _SHORT_SUM = 256
 _LEAST_STEPS = 96
 _ROUND = 16
+_ROWS = (256, 192, 128, 96, 64, 48, 32)
 _PARTS = (32, 24, 18, 16, 12, 9, 8, 6, 4, 3, 2)
 
 
@@ -38,9 +39,10 @@ class SplitReductionPass(TSTorchPass):
 
     How many parts: as many as keep the device's units busy, while each still sums over enough. A convolution is cut by
     its input channels, into groups whose weights are rearranged, at load where they are weights; a matrix product by
-    the dimension it sums over; a matrix with a vector becomes one sum a row. The sum of the parts is a reduction, which
-    carries what follows. Declines on a device whose units are not known, results that fill it anyway, sums that cannot
-    be cut evenly, and types other than f32 and f16, whose parts are f32.
+    the dimension it sums over; a matrix with a vector becomes one sum a row; a sum or extreme of a whole tensor one of
+    each of its rows, and one of these. The sum of the parts is a reduction, which carries what follows. Declines on a
+    device whose units are not known, results that fill it anyway, sums that cannot be cut evenly, and types other than
+    f32 and f16, whose parts are f32.
 
         // before, with {units=8}
         func.func @main(%x: tensor<4x1024xf32>, %w: tensor<1024x8xf32>) -> tensor<4x8xf32> {
@@ -69,7 +71,10 @@ class SplitReductionPass(TSTorchPass):
         units = self.units or get_target(module).units
         if units > 1:
             apply_patterns(
-                module, [SplitConv(units), SumAlongRows(), SplitDot(units)], pass_name=self.name, log=rewrite_log(ctx)
+                module,
+                [SplitConv(units), SumAlongRows(), SplitDot(units), SplitWhole(units)],
+                pass_name=self.name,
+                log=rewrite_log(ctx),
             )
 
 
@@ -187,7 +192,30 @@ class SumAlongRows(Pattern):
         return None
 
 
-def _is_splittable(op: ConvOp | DotGeneralOp) -> bool:
+@dataclass(frozen=True)
+class SplitWhole(Pattern):
+    """What all elements of a tensor come to, which is one row: cut into parts, of which each is a row."""
+
+    units: int
+
+    def match_and_rewrite(self, op: ReduceOp, rewriter: Rewriter, /) -> None:
+        length, kind = prod(shape_of(op.operand)), op.kind.data.value
+        count = next((count for count in _ROWS if length % count == 0 and length >= count * _SHORT_SUM), 1)
+        if prod(shape_of(op.result)) > 1 or count == 1 or count > _WORKGROUPS_PER_UNIT * self.units:
+            return
+        if not _is_splittable(op):
+            return
+        build = rewriter.builder(op)
+        rows = build.insert(ReshapeOp(op.operand, shape=[count, length // count])).result
+        whole = _single(rows, build) if kind == "add" else rows
+        some = build.insert(ReduceOp(whole, dimensions=[1], kind=kind)).result
+        total = build.insert(ReduceOp(some, dimensions=[0], kind=kind)).result
+        shaped = build.insert(ReshapeOp(total, shape=shape_of(op.result))).result
+        rewriter.passed(op, "TST-F042", f"{count} parts: one row of {length} elements is one workgroup's work")
+        rewriter.replace(op, _as(op.result, shaped, build) if kind == "add" else shaped)
+
+
+def _is_splittable(op: ConvOp | DotGeneralOp | ReduceOp) -> bool:
     """Whether the op is a kernel's own, of floats: what a scan's step or a rule's group holds is left to that."""
     return isinstance(op.parent_op(), FuncOp) and element_of(op.result) in (f16, f32)
 

@@ -37,6 +37,8 @@ class Cutter:
         graph.update_function_type()
         if any(is_open(value.type) for value in given):
             return self.defer(graph, given, block)
+        if graph.parent is None and self._opsets is not None:
+            graph.attributes[OPSET] = self._opsets  # a body stands in no module, and its attributes have defaults
         scout = Scout(graph)
         while defined := scout.stopped_in_definition():
             expand_definition(defined, [scout.type_of(value) if value else None for value in defined.inputs])

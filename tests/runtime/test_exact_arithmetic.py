@@ -67,6 +67,19 @@ def test_a_million_pairs_agree_to_the_bit(op: str, function: np.ufunc, worker: W
     assert not wrong.size, [(left[i], right[i], got[i], want[i]) for i in wrong[:5]]
 
 
+@pytest.mark.parametrize(("op", "function"), [("prim.sin", np.sin), ("prim.cos", np.cos)])
+def test_angles_of_any_size_have_a_sine(op: str, function: np.ufunc, worker: Worker, tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    x = (10.0 ** rng.uniform(-6, 38, COUNT) * rng.choice([-1, 1], COUNT)).astype(np.float32)
+    x[: COUNT // 2] = np.arange(COUNT // 2)
+    text = f"""(%a: tensor<{COUNT}xf32>) -> tensor<{COUNT}xf32> {{
+      %0 = {op} %a : tensor<{COUNT}xf32>
+      func.return %0 : tensor<{COUNT}xf32>
+    }}"""
+    [found] = PrimProgram(text).run(worker, tmp_path, [x])
+    assert np.abs(found - function(x.astype(np.longdouble)).astype(np.float64)).max() < 3e-7
+
+
 def test_every_half_and_what_lies_between_is_rounded(worker: Worker, tmp_path: Path) -> None:
     """Sums of two halves, kept in f16 inside one kernel, and given as f32."""
     halves = np.arange(COUNT, dtype=np.uint32).astype(np.uint16).view(np.float16)

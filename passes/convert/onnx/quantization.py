@@ -134,7 +134,12 @@ def _spread(node: Node, parameter: Value, value: Value) -> Value:
     """A scale or zero point in the shape of the tensor: one for all, one along an axis, or one for each block."""
     if prod(parameter.shape) == 1:
         return parameter.reshape(())
-    axis = normalized(node.attribute("axis"), value.rank)
+    if (place := node.attribute("axis")) is None:
+        raise VerifyException(
+            f"a scale of shape {list(parameter.shape)}; before opset 13 it is one number for the whole tensor: convert "
+            "the model to opset 13 or later"
+        )
+    axis = normalized(place, value.rank)
     if parameter.rank == 1:
         return parameter.along(axis, value.shape)
     block = node.attribute("block_size")

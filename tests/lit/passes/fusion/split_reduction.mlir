@@ -77,6 +77,7 @@ func.func @vector(%x: tensor<1x512xf32>, %w: tensor<10x512xf32>) -> tensor<1x10x
 
 // Tests that what fills the device, odd sums and integers stay whole.
 // CHECK-LABEL: func.func @whole
+// WHOLE-LABEL: func.func @whole
 // CHECK-NOT:   prim.reduce
 func.func @whole(%x: tensor<4096x128xf32>, %w: tensor<128x4096xf32>, %a: tensor<64x509xf32>, %b: tensor<509x64xf32>, %h: tensor<64x512xi32>, %i: tensor<512x64xi32>) -> (tensor<4096x4096xf32>, tensor<64x64xf32>, tensor<64x64xi32>) {
   %y = prim.dot_general %x, %w, batch = [] x [], contract = [1] x [0] : tensor<4096x128xf32>, tensor<128x4096xf32> -> tensor<4096x4096xf32>
@@ -97,4 +98,21 @@ func.func @grouped(%x: tensor<128x768xf32>, %w: tensor<768x768xf32>) -> tensor<1
     prim.yield %y : tensor<128x768xf32>
   } : (tensor<128x768xf32>, tensor<768x768xf32>) -> tensor<128x768xf32>
   func.return %r : tensor<128x768xf32>
+}
+
+// -----
+
+// Tests that the extreme of a whole tensor is that of rows first; a short one, and one with many results, are left alone.
+// CHECK-LABEL: func.func @whole
+// WHOLE-LABEL: func.func @whole
+// CHECK:       %[[R:.*]] = prim.reshape %x, shape = [256, 768]
+// CHECK:       %[[M:.*]] = prim.reduce max %[[R]], dimensions = [1] : tensor<256x768xf32> -> tensor<256xf32>
+// CHECK:       prim.reduce max %[[M]], dimensions = [0] : tensor<256xf32> -> tensor<f32>
+// CHECK:       prim.reduce max %y, dimensions = [0, 1] : tensor<8x9xf32> -> tensor<f32>
+// CHECK:       prim.reduce max %x, dimensions = [1] : tensor<64x3072xf32> -> tensor<64xf32>
+func.func @whole(%x: tensor<64x3072xf32>, %y: tensor<8x9xf32>) -> (tensor<f32>, tensor<f32>, tensor<64xf32>) {
+  %0 = prim.reduce max %x, dimensions = [0, 1] : tensor<64x3072xf32> -> tensor<f32> loc("/largest")
+  %1 = prim.reduce max %y, dimensions = [0, 1] : tensor<8x9xf32> -> tensor<f32> loc("/small")
+  %2 = prim.reduce max %x, dimensions = [1] : tensor<64x3072xf32> -> tensor<64xf32> loc("/rows")
+  func.return %0, %1, %2 : tensor<f32>, tensor<f32>, tensor<64xf32>
 }
