@@ -72,6 +72,64 @@ def test_a_small_change_is_noise_and_so_is_one_inside_the_spread():
     assert all(group.is_noise for group in compare(before, after).groups)
 
 
+def sampled(trace, number, raw):
+    """Gives the detailed runs of a trace: every dispatch as long as its mean, one as `raw` says."""
+    order = [row for row in trace.dispatches if row["entry"] == "run"]
+    for run, us in enumerate(raw):
+        times = [us if row["id"] == number else row["us"] for row in order]
+        trace.runs.append({"kind": "detailed", "run": run, "raw_us": times})
+
+
+def test_single_runs_of_two_kinds_are_no_difference_however_their_means_lie():
+    """On a driver that runs a kernel in one of two ways, a mean tells how often each was."""
+    before, after = pair()
+    sampled(before, 2, [160, 162, 165, 167, 170, 300, 301, 299, 168, 166])
+    sampled(after, 2, [302, 310, 300, 305, 299, 163, 164, 308, 306, 165])
+    slowed(after, 2, 1.6)
+    assert all(group.is_noise for group in compare(before, after).groups)
+    for run in after.runs[-10:]:
+        run["raw_us"] = [2 * us for us in run["raw_us"]]
+    assert not compare(before, after).groups[0].is_noise, "beyond both kinds it is one"
+
+
+def test_a_machine_that_changed_its_pace_says_nothing_of_the_whole():
+    before, after = pair()
+    for run in after.runs:
+        run["whole"] *= 1.2
+    assert not compare(before, after).is_noise
+    after.measured["timing"]["sentinel_drift"] = 0.3
+    assert compare(before, after).is_noise
+
+
+def test_what_empty_dispatches_cost_is_a_cause_of_its_own():
+    before, after = pair()
+    for trace, us in ((before, 10.0), (after, 30.0)):
+        trace.measured["ceilings"] = {**trace.measured["ceilings"], "launch_us": us}
+    for number in (1, 2, 3):
+        (row,) = [row for row in after.dispatches if row["id"] == number]
+        row["us"] += 20
+    causes = compare(before, after).causes
+    assert causes["launch"] == pytest.approx(60)
+    assert sum(abs(us) for cause, us in causes.items() if cause != "launch") == pytest.approx(0, abs=1e-6)
+
+
+def test_shaders_that_use_another_feature_are_told_apart_from_other_shaders():
+    before, after = pair()
+    slowed(after, 2, 2.0)
+    after.kernels = [kernel | {"digest": "other", "features": ["shader-f16"]} for kernel in after.kernels]
+    assert compare(before, after).groups[0].causes["feature"] == pytest.approx(300)
+
+
+def test_what_is_not_the_gpus_is_the_hosts():
+    before, after = pair()
+    slowed(after, 2, 2.0)
+    after.measured["parts_us"] |= {"gpu": 1300.0, "handoff": 350.0, "whole": 2050.0}
+    comparison = compare(before, after)
+    assert comparison.host == pytest.approx(250)
+    whole = comparison.parts["whole"]
+    assert sum(comparison.causes.values()) + comparison.host == pytest.approx(whole[1] - whole[0])
+
+
 def test_a_faster_device_is_told_by_its_ceilings():
     before, after = pair()
     after.measured["ceilings"] = {"copy_gb_s": 10.0, "fma_gflop_s": 1000.0}

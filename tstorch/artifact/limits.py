@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 Command = Mapping[str, Any]
 
 
+# What a shader declares, and the feature that it then needs.
+_ENABLED = {"enable f16;": "shader-f16", "enable subgroups;": "subgroup"}
+
+
+def used_features(shader: str) -> list[str]:
+    """The features of a device that a shader declares to use."""
+    return sorted({_ENABLED[line] for line in shader.splitlines() if line in _ENABLED})
+
+
 def check_limits(artifact: Artifact) -> None:
     """Raises ArtifactError, led by the nodes of a dispatch, where it asks for more than the target's limits allow.
 

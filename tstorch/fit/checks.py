@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tstorch.artifact.format import Artifact
-from tstorch.artifact.limits import violations
+from tstorch.artifact.limits import used_features, violations
 from tstorch.artifact.slots import shelves
 from tstorch.diagnostics import Violation
 from tstorch.fit.device import Device
@@ -17,8 +17,6 @@ from tstorch.trace.bounds import Ceilings
 
 MEMORY = ("weights", "activations", "staging", "loading", "overhead")
 """What the bytes of a device's budget are for."""
-# What a shader declares, and the feature that it then needs.
-FEATURES = {"enable f16;": "shader-f16", "enable subgroups;": "subgroup"}
 
 
 @dataclass
@@ -69,9 +67,7 @@ def check_budget(artifact: Artifact, device: Device) -> Findings:
 def check_features(artifact: Artifact, device: Device, required: Iterable[str]) -> Findings:
     """The features that kernels use, and those that the user requires."""
     has = set(device.target.features)
-    used = {
-        FEATURES[line] for kernel in artifact.kernels.values() for line in kernel.wgsl.splitlines() if line in FEATURES
-    }
+    used = {name for kernel in artifact.kernels.values() for name in used_features(kernel.wgsl)}
     found = Findings(facts={"used": sorted(used)})
     for name in sorted((used | set(required)) - has):
         change = f"choose a device with {name}, or do without it"

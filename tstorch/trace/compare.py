@@ -3,13 +3,15 @@
 Nodes that share a dispatch in either trace are one group, so that groups are comparable where fusion differs. A group's
 difference is split in steps, each with what the step before left over, so that causes add up to the difference:
 
+    launch       what the devices take for empty dispatches, as many as each trace has
     fusion       the second trace's kernels move other bytes or compute other operations, at the first one's ceilings
     memory       the same work at the other device's measured bandwidth, where that bounds it
     compute      the same work at the other device's measured arithmetic, where that bounds it
-    kernel       what is left, where the shaders differ: how near each comes to its device's ceiling
+    feature      what is left, where the shaders use other features of the device, such as halves
+    kernel       what is left, where the shaders differ otherwise: how near each comes to its device's ceiling
     unexplained  what is left, where the shaders are the same
 
-Without ceilings on both sides there is no `memory` and no `compute`.
+Of the whole, `host` is all that is not the GPU's. Without ceilings on both sides there is no launch, memory or compute.
 """
 
 from __future__ import annotations
@@ -20,18 +22,23 @@ from dataclasses import dataclass, field
 from tstorch.trace.bounds import Ceilings
 from tstorch.trace.join import node_shares, timed_dispatches, total_us
 from tstorch.trace.schema import Record, Trace, TraceError
-from tstorch.trace.statistics import Spread, interval_of_median
+from tstorch.trace.statistics import CERTAIN, Spread, interval_of_median
 
-CAUSES = ("fusion", "memory", "compute", "kernel", "unexplained")
+CAUSES = ("launch", "fusion", "memory", "compute", "feature", "kernel", "unexplained")
 # Smaller differences are nothing that a repetition would confirm, however narrow the spread of one measurement.
 LEAST_SHARE = 0.05
+FEWEST_SAMPLES = 5
 
 
 @dataclass
 class Side:
-    """What one trace has of a group: its dispatches, and what is known of their time and work."""
+    """What one trace has of a group: its dispatches, and what is known of their time and work.
+
+    `samples` has for each dispatch what single runs took, raw; none where the trace does not tell.
+    """
 
     dispatches: list[Record] = field(default_factory=list)
+    samples: list[list[float]] = field(default_factory=list)
 
     @property
     def us(self) -> float | None:
@@ -39,14 +46,29 @@ class Side:
         return total_us(self.dispatches)
 
     @property
-    def work(self) -> tuple[int, int]:
-        """Bytes moved, and operations."""
-        return sum(row["bytes"] for row in self.dispatches), sum(row["flops"] for row in self.dispatches)
-
-    @property
     def deviation(self) -> float:
         """How far a median of the group's time may be off, in microseconds, from the deviations of its dispatches."""
         return sum((1.5 * row.get("mad_us", 0.0)) ** 2 for row in self.dispatches) ** 0.5
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Between which raw microseconds the median of the group's time lies; None where too few runs tell."""
+        runs = [sum(times) for times in zip(*self.samples, strict=False)]
+        return interval_of_median(runs, CERTAIN) if len(runs) >= FEWEST_SAMPLES else None
+
+    def launch_us(self, ceilings: Ceilings) -> float:
+        """What as many empty dispatches would take; never more than the group takes."""
+        runs = sum(row.get("runs", 1) for row in self.dispatches)
+        return min(runs * ceilings.launch_us, self.us or 0.0)
+
+    def floor_us(self, ceilings: Ceilings) -> float:
+        """The least time in which a device with these ceilings could do the group's work."""
+        return sum(row.get("runs", 1) * ceilings.floor_us(row["bytes"], row["flops"]) for row in self.dispatches)
+
+    def bound(self, ceilings: Ceilings) -> str:
+        """Which ceiling most of the group's time would meet there."""
+        row = max(self.dispatches, key=lambda each: ceilings.floor_us(each["bytes"], each["flops"]))
+        return ceilings.bound(row["bytes"], row["flops"])
 
 
 @dataclass(frozen=True)
@@ -65,10 +87,16 @@ class Group:
 
     @property
     def is_noise(self) -> bool:
-        """Whether the difference lies inside the spread of the two measurements."""
+        """Whether the difference lies inside the spread of the two measurements.
+
+        It does where their medians may be the same by the order of single runs, whose times fall into two kinds on some
+        drivers; and where it is within the deviations of both, which tell of a machine whose pace changes.
+        """
         least = max(self.before.us or 0.0, self.after.us or 0.0) * LEAST_SHARE
         spread = 3 * (self.before.deviation**2 + self.after.deviation**2) ** 0.5
-        return abs(self.difference) <= max(least, spread)
+        first, second = self.before.interval, self.after.interval
+        same = first is not None and second is not None and _overlap(first, second)
+        return same or abs(self.difference) <= max(least, spread)
 
 
 @dataclass(frozen=True)
@@ -91,25 +119,46 @@ class Comparison:
         return {cause: sum(group.causes[cause] for group in self.groups) for cause in CAUSES}
 
     @property
+    def host(self) -> float:
+        """Microseconds of the whole's difference that are not the GPU's."""
+        whole, gpu = self.parts.get("whole", (0.0, 0.0)), self.parts.get("gpu", (0.0, 0.0))
+        return (whole[1] - whole[0]) - (gpu[1] - gpu[0])
+
+    @property
     def is_noise(self) -> bool:
-        """Whether the two latencies are the same as far as their runs can tell."""
+        """Whether the two latencies are the same as far as their runs, and the machine's own pace, can tell."""
         first, second = Spread.of(self.before).times, Spread.of(self.after).times
         if not first or not second:
             return False
-        (low, high), (lower, upper) = interval_of_median(first), interval_of_median(second)
+        if _overlap(interval_of_median(first, CERTAIN), interval_of_median(second, CERTAIN)):
+            return True
         medians = Spread(first).median, Spread(second).median
-        return (low <= upper and lower <= high) or abs(medians[1] - medians[0]) <= LEAST_SHARE * max(medians)
+        least = max(LEAST_SHARE, _drift(self.before), _drift(self.after))
+        return abs(medians[1] - medians[0]) <= least * max(medians)
+
+
+def _overlap(first: tuple[float, float], second: tuple[float, float]) -> bool:
+    return first[0] <= second[1] and second[0] <= first[1]
+
+
+def _drift(trace: Trace) -> float:
+    """By how much a fixed kernel changed its pace while this was measured: so far the machine itself may be off."""
+    return abs(trace.measured["timing"].get("sentinel_drift") or 0.0)
 
 
 def compare(before: Trace, after: Trace) -> Comparison:
     """Aligns two traces. Raises TraceError where they are not of one model with one set of dimensions."""
     _check_comparable(before, after)
     first, second = Ceilings.of(before.measured), Ceilings.of(after.measured)
-    shaders = [{kernel["name"]: kernel.get("digest") for kernel in trace.kernels} for trace in (before, after)]
+    kernels = [{kernel["name"]: kernel for kernel in trace.kernels} for trace in (before, after)]
     groups = []
     for nodes, old, new in _aligned(before, after):
-        same = _shaders(old, shaders[0]) == _shaders(new, shaders[1])
-        groups.append(Group(nodes, old, new, _causes(old, new, first, second, same=same)))
+        used = [
+            [known.get(row["kernel"], {}) for row in side.dispatches]
+            for side, known in zip((old, new), kernels, strict=True)
+        ]
+        rest = _rest(*used)
+        groups.append(Group(nodes, old, new, _causes(old, new, first, second, rest)))
     groups.sort(key=lambda group: -abs(group.difference))
     return Comparison(before, after, groups)
 
@@ -131,10 +180,12 @@ def _aligned(before: Trace, after: Trace) -> Iterator[tuple[tuple[str, ...], Sid
         for dispatch in dispatches:
             owner.join(_members(dispatch))
     sides: dict[str, tuple[Side, Side]] = {}
-    for at, dispatches in enumerate(both):
+    for at, (trace, dispatches) in enumerate(zip((before, after), both, strict=True)):
+        samples = _samples(trace)
         for dispatch in dispatches:
-            pair = sides.setdefault(owner.find(_members(dispatch)[0]), (Side(), Side()))
-            pair[at].dispatches.append(dispatch)
+            side = sides.setdefault(owner.find(_members(dispatch)[0]), (Side(), Side()))[at]
+            side.dispatches.append(dispatch)
+            side.samples.append(samples.get(dispatch["id"], []))
     nodes: dict[str, list[str]] = {}
     for node in before.nodes:
         nodes.setdefault(owner.find(node["id"]), []).append(node["id"])
@@ -142,28 +193,44 @@ def _aligned(before: Trace, after: Trace) -> Iterator[tuple[tuple[str, ...], Sid
         yield tuple(nodes.get(head, [head])), old, new
 
 
+def _samples(trace: Trace) -> dict[int, list[float]]:
+    """What each dispatch took in single detailed runs, by its id; nothing where runs differ in what they dispatch."""
+    ids = [row["id"] for row in trace.dispatches if row["entry"] == trace.header.get("entry", "run")]
+    runs = [run["raw_us"] for run in trace.runs if run["kind"] == "detailed"]
+    if any(len(run) != len(ids) for run in runs):
+        return {}
+    return {id: [run[at] for run in runs] for at, id in enumerate(ids)}
+
+
 def _members(dispatch: Record) -> list[str]:
     return list(node_shares(dispatch)) or [dispatch["kernel"]]
 
 
-def _shaders(side: Side, digests: dict[str, str | None]) -> list[str | None]:
-    return [digests.get(row["kernel"]) for row in side.dispatches]
+def _rest(old: list[Record], new: list[Record]) -> str:
+    """What is to be said of a difference that work and ceilings do not tell, between these kernels."""
+    if [kernel.get("digest") for kernel in old] == [kernel.get("digest") for kernel in new]:
+        return "unexplained"
+    used = [{name for kernel in kernels for name in kernel.get("features", ())} for kernels in (old, new)]
+    return "kernel" if used[0] == used[1] else "feature"
 
 
-def _causes(old: Side, new: Side, first: Ceilings | None, second: Ceilings | None, *, same: bool) -> dict[str, float]:
+def _causes(old: Side, new: Side, first: Ceilings | None, second: Ceilings | None, rest: str) -> dict[str, float]:
     causes: dict[str, float] = {cause: 0.0 for cause in CAUSES}
     begin, end = old.us or 0.0, new.us or 0.0
     at = begin
     if first is not None and second is not None and begin and end:
-        floor = first.floor_us(*old.work)
-        if floor and old.work != new.work:
-            causes["fusion"] = at * (first.floor_us(*new.work) / floor - 1)
+        before, after = old.launch_us(first), new.launch_us(second)
+        causes["launch"] = after - before
+        at -= before
+        if floor := old.floor_us(first):
+            causes["fusion"] = at * (new.floor_us(first) / floor - 1)
             at += causes["fusion"]
-        if floor := first.floor_us(*new.work):
-            bound = second.bound(*new.work)
-            causes[bound] = at * (second.floor_us(*new.work) / floor - 1)
+        if floor := new.floor_us(first):
+            bound = new.bound(second)
+            causes[bound] = at * (new.floor_us(second) / floor - 1)
             at += causes[bound]
-    causes["unexplained" if same else "kernel"] = end - at
+        at += after
+    causes[rest] = end - at
     return causes
 
 

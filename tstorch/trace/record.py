@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from tstorch import __version__
 from tstorch.artifact.format import Artifact
+from tstorch.artifact.limits import used_features
 from tstorch.trace.schema import Record, Trace, TraceError
 
 TraceKind = TypeVar("TraceKind", bound=Trace)
@@ -109,7 +110,12 @@ def _outputs(artifact: Artifact) -> list[Record]:
 
 def _kernel(name: str, line_map: Mapping[str, Any], shader: str) -> Record:
     facts = {key: line_map.get(key) for key in ("kind", "workgroup", "iterations", "ops")}
-    return {"name": name, **facts, "digest": sha256(shader.encode()).hexdigest()[:16]}
+    return {
+        "name": name,
+        **facts,
+        "digest": sha256(shader.encode()).hexdigest()[:16],
+        "features": used_features(shader),
+    }
 
 
 def _dispatches(artifact: Artifact, profile: Mapping[str, Any]) -> list[Record]:

@@ -42,6 +42,12 @@ class Trace:
         """The fingerprint of the artifact that was measured."""
         return self.header["fingerprint"]
 
+    def to_dataframe(self) -> Any:
+        """A pandas.DataFrame, one row a dispatch; pandas is an optional extra. Raises DiagnosticError without it."""
+        from tstorch.trace.frame import to_dataframe
+
+        return to_dataframe(self)
+
 
 # The kinds of records in the order in which a file holds them: the name in the file, and the field they fill.
 RECORDS = {

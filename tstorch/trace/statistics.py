@@ -52,13 +52,17 @@ class Spread:
         return statistics.median(self.times[middle:]) / statistics.median(self.times[:middle]) - 1
 
 
-def interval_of_median(times: Sequence[float]) -> tuple[float, float]:
+CERTAIN = 2.576
+"""So many deviations of a normal distribution hold 99 of 100 values."""
+
+
+def interval_of_median(times: Sequence[float], deviations: float = 1.96) -> tuple[float, float]:
     """Between which two measured times the median lies in 95 of 100 such series, by the order of the times alone.
 
     The ranks are those of the binomial distribution's normal approximation; of few runs it is all that there were.
     """
     ordered = sorted(times)
-    half = 0.98 * len(ordered) ** 0.5
+    half = deviations / 2 * len(ordered) ** 0.5
     low = max(0, int(len(ordered) / 2 - half))
     high = min(len(ordered) - 1, int(len(ordered) / 2 + half))
     return ordered[low], ordered[high]

@@ -27,6 +27,7 @@ def _data(comparison: Comparison) -> Record:
         "is_noise": comparison.is_noise,
         "parts_us": {name: {"before": old, "after": new} for name, (old, new) in comparison.parts.items()},
         "causes_us": comparison.causes,
+        "host_us": comparison.host,
         "groups": [_group(group) for group in comparison.groups],
     }
 
@@ -88,9 +89,11 @@ def _parts(comparison: Comparison) -> list[str]:
 
 def _causes(comparison: Comparison) -> list[str]:
     words = {
+        "launch": "empty dispatches, as many as there are",
         "fusion": "other bytes and operations: fusion differs",
         "memory": "the devices' bandwidth",
         "compute": "the devices' arithmetic",
+        "feature": "other kernels, which use other features of the device",
         "kernel": "other kernels: how near each comes to its device's ceiling",
         "unexplained": "unexplained: the same kernels",
     }
@@ -99,6 +102,7 @@ def _causes(comparison: Comparison) -> list[str]:
         [_signed(comparison.causes[cause]), share_text(abs(comparison.causes[cause]), moved or None), words[cause]]
         for cause in CAUSES
     ]
+    rows.append([_signed(comparison.host), "", "beside the gpu's part: the host"])
     return columns(["change", "share", "cause, of the gpu's part"], rows)
 
 
