@@ -207,6 +207,9 @@ def test_every_known_device_has_a_name_sources_and_a_verdict(paths):
     [
         ("[memory]\nhard = -1\n", "memory.hard is -1; expected a number of bytes"),
         ("[memory]\nhart = 1\n", "unknown key memory.hart"),
+        ("[ceilings]\ncopy = [[2048, 5.0], [1024, 6.0]]\n", "expected [bytes, GB/s] pairs, the smallest bytes first"),
+        ("[ceilings]\ncopy = [[1024.5, 5.0]]\n", "expected [bytes, GB/s] pairs"),
+        ("[ceilings]\ncopy = 7\n", "ceilings.copy is 7; expected [bytes, GB/s] pairs"),
         ("[ceilings]\ncopy_gb_s = 0\n", "ceilings.copy_gb_s is 0; expected a positive number"),
         ('[about]\nconfidence = "sure"\n', "about.confidence is 'sure'"),
         ("about = 3\n", "about is 3; expected a table"),
@@ -219,6 +222,9 @@ def test_a_device_file_with_an_error_says_which(device, text, says):
     assert says in str(error.value)
 
 
+RATES = {"copy_gb_s": 5.5, "fma_gflop_s": 50.25, "units": 7, "copy": [{"bytes": 1024, "gb_s": 2.5, "us": 1.0}]}
+
+
 def test_what_is_probed_is_a_device_file(tmp_path):
     info = {
         "name": 'Some "GPU"',
@@ -228,11 +234,20 @@ def test_what_is_probed_is_a_device_file(tmp_path):
         "features": ["shader-f16", "other"],
         "limits": {"max_buffer_size": 1 << 30},
     }
-    (tmp_path / "probed.toml").write_text(device_text(info, {"copy_gb_s": 5.5, "fma_gflop_s": 50.25, "units": 7}, 123))
+    (tmp_path / "probed.toml").write_text(device_text(info, RATES, 123))
     found = Device.load(str(tmp_path / "probed.toml"))
     assert (found.name, found.confidence, found.target.features) == ('Some "GPU"', "measured", ("shader-f16",))
     assert (found.target.limits.max_buffer_size, found.target.units) == (1 << 30, 7)
     assert (found.memory.hard, found.rates.copy_gb_s, found.rates.fma_gflop_s) == (123, 5.5, 50.25)
+    assert found.rates.copy == ((1024, 2.5),)
+
+
+def test_small_working_sets_have_a_ceiling_of_their_own(paths, device):
+    """Where the device file has copies by their size, a small model's floor is theirs."""
+    flat = judge(paths["mlp"], device("[ceilings]\ncopy_gb_s = 100\nfma_gflop_s = 1e9\n"), RECIPE)
+    curve = "copy = [[4096, 1.0], [1073741824, 100.0]]"
+    steep = judge(paths["mlp"], device(f"[ceilings]\ncopy_gb_s = 100\nfma_gflop_s = 1e9\n{curve}\n"), RECIPE)
+    assert flat.floor_ms < steep.floor_ms < 100 * flat.floor_ms
 
 
 def test_the_tool_prints_a_verdict_for_each_device_and_fails_where_one_wont_run(paths, device, tmp_path, capsys):

@@ -13,7 +13,6 @@ from tstorch.artifact.slots import shelves
 from tstorch.diagnostics import Violation
 from tstorch.fit.device import Device
 from tstorch.target import Limits
-from tstorch.trace.bounds import Ceilings
 
 MEMORY = ("weights", "activations", "staging", "loading", "overhead")
 """What the bytes of a device's budget are for."""
@@ -80,11 +79,11 @@ def check_features(artifact: Artifact, device: Device, required: Iterable[str]) 
 def check_floor(artifact: Artifact, device: Device, within_ms: float | None) -> Findings:
     """The least time that the device could need: each dispatch at its ceilings. At best, never a promise."""
     rates, found = device.rates, Findings(facts={"floor_ms": None})
-    if rates.copy_gb_s is None or rates.fma_gflop_s is None:
+    ceilings = rates.ceilings()
+    if ceilings is None:
         if within_ms is not None:
             found.missing.append(f"ceilings of {device.target.id}: no source says how fast it is")
         return found
-    ceilings = Ceilings(rates.copy_gb_s * 1e3, rates.fma_gflop_s * 1e3)
     rows = [row for row in artifact.dispatches if row["entry"] != "init"]
     floors = [ceilings.floor_us(row["bytes"], row["flops"]) for row in rows]
     floor = sum(floors) / 1e3

@@ -8,12 +8,13 @@ from typing import Any
 
 from tstorch.diagnostics import DiagnosticError
 from tstorch.target import Target, read_device_file
+from tstorch.trace.bounds import Ceilings
 
 CONFIDENCE = ("measured", "cited", "assumed")
 _TABLES = {
     "about": {"name", "form", "sources", "confidence"},
     "memory": {"hard", "pessimistic", "overhead", "source"},
-    "ceilings": {"copy_gb_s", "fma_gflop_s", "source"},
+    "ceilings": {"copy_gb_s", "copy", "fma_gflop_s", "source"},
 }
 
 
@@ -41,11 +42,22 @@ class Memory:
 
 @dataclass(frozen=True)
 class Rates:
-    """The most that the device does in a second, in GB and GFLOP; None where unknown."""
+    """The most that the device does in a second, in GB and GFLOP; None where unknown.
+
+    `copy` has (bytes, GB) of copies by their working set, ascending; without it `copy_gb_s` holds at any size.
+    """
 
     copy_gb_s: float | None = None
     fma_gflop_s: float | None = None
     source: str = ""
+    copy: tuple[tuple[int, float], ...] = ()
+
+    def ceilings(self) -> Ceilings | None:
+        """What bounds a kernel there; None where a rate is unknown."""
+        if self.copy_gb_s is None or self.fma_gflop_s is None:
+            return None
+        copies = tuple((size, 1e3 * rate) for size, rate in self.copy)
+        return Ceilings(1e3 * self.copy_gb_s, 1e3 * self.fma_gflop_s, copies)
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ class Device:
                 _size(memory, "overhead") or 0,
                 str(memory.get("source", "")),
             ),
-            Rates(_rate(rates, "copy_gb_s"), _rate(rates, "fma_gflop_s"), str(rates.get("source", ""))),
+            Rates(_rate(rates, "copy_gb_s"), _rate(rates, "fma_gflop_s"), str(rates.get("source", "")), _curve(rates)),
         )
 
 
@@ -115,6 +127,20 @@ def _rate(table: Mapping[str, Any], key: str) -> float | None:
     value = table.get(key)
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+    if not _positive(value):
         raise DiagnosticError(f"ceilings.{key} is {value!r}; expected a positive number")
     return float(value)
+
+
+def _curve(table: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
+    """Working sets in bytes, ascending, each with the GB of such a copy in a second."""
+    rows = table.get("copy", [])
+    good = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 2 and _positive(*row) for row in rows)
+    sizes = [row[0] for row in rows] if good else []
+    if not good or any(type(size) is not int for size in sizes) or sizes != sorted(set(sizes)):
+        raise DiagnosticError(f"ceilings.copy is {rows!r}; expected [bytes, GB/s] pairs, the smallest bytes first")
+    return tuple((size, float(rate)) for size, rate in rows)
+
+
+def _positive(*values: Any) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values)

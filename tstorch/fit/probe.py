@@ -33,6 +33,7 @@ def device_text(info: dict[str, Any], rates: dict[str, Any], memory: int | None)
     known = {name: info["limits"].get(name) for name in Limits.__dataclass_fields__}
     limits = "".join(f"{name} = {size}\n" for name, size in known.items() if size)
     features = ", ".join(f'"{name}"' for name in _FEATURES if name in info["features"])
+    curve = ", ".join(f"[{row['bytes']}, {row['gb_s']:.4g}]" for row in rates.get("copy", ()))
     memory_table = "" if memory is None else f'\n[memory]\nhard = {memory}\nsource = "memory of this machine"\n'
     return (
         f'{_HEADER}id = "{_id(info["name"])}"\nclass = "{info["class"]}"\nunits = {rates["units"]}\n'
@@ -42,7 +43,7 @@ def device_text(info: dict[str, Any], rates: dict[str, Any], memory: int | None)
         f'sources = ["measured with {_quoted(info["backend"])}, {_quoted(info["driver"] or "driver not named")}"]\n'
         f"{memory_table}\n"
         f"[ceilings]\ncopy_gb_s = {rates['copy_gb_s']:.6g}\nfma_gflop_s = {rates['fma_gflop_s']:.6g}\n"
-        'source = "measured by two short kernels"\n'
+        f'copy = [{curve}]\nsource = "measured by short kernels"\n'
     )
 
 
