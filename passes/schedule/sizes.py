@@ -174,7 +174,7 @@ def _held_rows(form: KernelForm, rows: int, length: int, sizes: Sizes) -> Schedu
     else:
         threads = min(max(32, 1 << (-(-length // max(sizes.held, 1)) - 1).bit_length()), sizes.threads)
         columns = reduced_dimensions(form.anchors[0])
-        inside = columns[-1] == len(shape_of(form.anchors[0].operands[0])) - 1
+        inside = len(columns) > 0 and columns[-1] == len(shape_of(form.anchors[0].operands[0])) - 1
         vector = 4 if inside and length % 4 == 0 and length >= 4 * threads else 1
     if length > threads * MOST_HELD * sizes.held:
         return None
