@@ -154,7 +154,8 @@ def _rows(kernel: KernelOp, form: KernelForm, sizes: Sizes) -> ScheduleAttr:
     columns = reduced_dimensions(reduction)
     length = prod(shape[d] for d in columns)
     rows = max(prod(shape) // max(length, 1), 1)
-    kept = all(prod(shape_of(value)) == rows for value in kernel.yielded)  # nothing goes back to whole rows
+    apart = length > 1  # else a result as large as the rows need not come from them
+    kept = apart and all(prod(shape_of(value)) == rows for value in kernel.yielded)  # nothing goes back to whole rows
     alone = len(form.anchors) == 1 and _is_narrow(kernel) and kept
     if alone or not all(isinstance(op, ReduceOp) for op in form.anchors):
         return _elements(kernel, KernelKind.WINDOW, sizes)

@@ -35,6 +35,21 @@ flow.kernel @depthwise(%x: tensor<1x32x8x8xf32>, %w: tensor<32x1x3x3xf32>) -> te
   flow.yield %0 : tensor<1x32x6x6xf32>
 }
 
+// Tests that bytes found row by row are a window's, and that bytes of whole rows are not, where a row has one element.
+// CHECK-LABEL: flow.kernel @row_bytes
+// CHECK-SAME:  #flow.schedule<window
+flow.kernel @row_bytes(%x: tensor<8x2xi8>) -> tensor<8xi8> {
+  %0 = prim.reduce max %x, dimensions = [1] : tensor<8x2xi8> -> tensor<8xi8>
+  flow.yield %0 : tensor<8xi8>
+}
+// CHECK-LABEL: flow.kernel @bytes_beside_rows
+// CHECK-SAME:  #flow.schedule<row_reduction
+flow.kernel @bytes_beside_rows(%x: tensor<2x1xf32>) -> (tensor<2xf32>, tensor<2x1xi8>) {
+  %0 = prim.reduce min %x, dimensions = [1] : tensor<2x1xf32> -> tensor<2xf32>
+  %1 = prim.convert %x to i8 : tensor<2x1xf32> -> tensor<2x1xi8>
+  flow.yield %0, %1 : tensor<2xf32>, tensor<2x1xi8>
+}
+
 // Tests that a long row is shared: on a CPU by as many invocations as its vectors have lanes, on a GPU by more.
 // CHECK-LABEL: flow.kernel @rows
 // CHECK-SAME:  #flow.schedule<row_reduction, {threads = 8 : i64, vector = 1 : i64, workgroup = array<i64: 8, 8, 1>}>
