@@ -15,7 +15,7 @@ from hostile.run import Outcome, fed
 SLOW = {"loop_forever", "loop_long", "many_operands", "notes_deep"}
 """Left to processes of their own."""
 NODE = re.compile(
-    r"error: (onnx '|\d+ operators? of the model|the (graph|model|name)|tensor|graph (input|output)|input |the size of)"
+    r"error: (onnx '|\d+ operators? of the model|the (graph|model|name)|tensor|initializer|function|graph (input|output)|input |the size of)"
 )
 
 
@@ -44,3 +44,25 @@ def test_what_was_cut_or_bitten_is_refused_or_compiled(files, tmp_path, kind):
     for name in some(files, kind):
         outcome = Outcome(*fed(files[name], tmp_path))
         assert not outcome.problem(must_refuse=name.startswith("lie_")), f"{name}: {outcome.message}"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        (Outcome(0, ""), "was accepted"),
+        (Outcome(1, "error: a\nerror: b"), "not one message"),
+        (Outcome(1, ""), "not one message"),
+        (Outcome(1, "Traceback: x"), "a traceback"),
+        (Outcome(-9, ""), "exit code -9"),
+        (Outcome(3, "error: internal"), "exit code 3"),
+        (Outcome(1, "error: " + "n" * 9000), "letters"),
+        (Outcome(1, "error: a", seconds=61), "61 s"),
+        (Outcome(1, "error: a", bytes=3 << 30), "3072 MB"),
+        (Outcome(1, "error: a"), ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_file_must_not_lead_to_is_seen(outcome, says):
+    found = outcome.problem(must_refuse=True)
+    assert says in found
+    assert bool(found) == bool(says)

@@ -1,6 +1,7 @@
 """What all tools share: exit codes, errors on stderr, reproducers, and arguments of the same meaning."""
 
 import argparse
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from tstorch.diagnostics import DiagnosticError, ExitCode, UsageError, write_rep
 
 if TYPE_CHECKING:
     from tstorch.pipeline import InternalError
+
+LONGEST_WORD = 400
 
 
 def guarded(body: Callable[[], int]) -> int:
@@ -35,8 +38,9 @@ def guarded(body: Callable[[], int]) -> int:
 
 
 def fail(message: str, code: ExitCode) -> ExitCode:
-    """Says what is wrong on stderr."""
-    sys.stderr.write(f"error: {message}\n")
+    """Says what is wrong on stderr; of a name without end, its beginning."""
+    shown = re.sub(rf"(\S{{{LONGEST_WORD}}})\S+", r"\1...", message)
+    sys.stderr.write(f"error: {shown}\n")
     return code
 
 

@@ -29,7 +29,7 @@ def write_all(folder: Path) -> dict[str, Path]:
 
 ODD = (
     "if_outputs", "nan_alpha", "nan_epsilon", "trilu", "loop_minus", "loop_forever", "loop_long", "tensor_both",
-    "constant_both", "many_operands", "rank_70",
+    "constant_both", "many_operands", "rank_70", "shadow_itself", "shadow_argument", "noted_sequence", "noted_ghost",
 )  # fmt: skip
 """Strange, and no lies: they may run or be refused."""
 
@@ -37,7 +37,8 @@ ODD = (
 def _lies() -> Iterator[tuple[str, bytes]]:
     for name, made in all_lies().items():
         yield f"{'odd' if name in ODD else 'lie'}_{name}", made.SerializeToString()
-    yield "lie_nested", _nested(3000)
+    for levels in (1000, 3000):
+        yield f"lie_nested_{levels}", _nested(levels)
 
 
 def _cut() -> Iterator[tuple[str, bytes]]:

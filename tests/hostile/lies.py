@@ -319,8 +319,110 @@ def functions() -> Iterator[tuple[str, ModelProto]]:
     yield "function_undefined", with_functions(calling("F0", "F9"))
 
 
+def doubles() -> Iterator[tuple[str, ModelProto]]:
+    """What stands there twice, or under a name that something else has."""
+    yield "results_twice", model([node("Split", "x", outputs=["y", "y"], axis=0, num_outputs=2)])
+    outputs = model([node("Relu", "x")])
+    outputs.graph.output.append(outputs.graph.output[0])
+    yield "outputs_twice", outputs
+    inputs = model([node("Relu", "x")])
+    inputs.graph.input.append(inputs.graph.input[0])
+    yield "inputs_twice", inputs
+    attributed = one("Softmax", axis=1)
+    attributed.graph.node[0].attribute.append(helper.make_attribute("axis", 0))
+    yield "attribute_twice", attributed
+    imported = one("Relu")
+    imported.opset_import.append(helper.make_opsetid("", 11))
+    yield "opset_twice", imported
+    shadow = _graph([node("Neg", "x", outputs=["s"], name="inner"), node("Relu", "s", outputs=["t"], name="t")], ["t"])
+    outer = node("Exp", "x", outputs=["s"], name="outer")
+    for name, first in {"before": [outer], "itself": []}.items():
+        branch = node("If", "c", outputs=["r" if first else "s"], then_branch=shadow, else_branch=shadow)
+        last = node("Add", "s", branch.output[0], name="last")
+        yield f"shadow_{name}", model([*first, branch, last], {"c": np.array(True)})
+    argument = helper.make_graph(
+        [node("Identity", "x", outputs=["on"], name="on"), node("Relu", "v", outputs=["w"], name="w")], "body",
+        [helper.make_tensor_value_info("i", INT64, []), helper.make_tensor_value_info("x", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("v", FLOAT, [2, 3])],
+        [helper.make_tensor_value_info("on", TensorProto.BOOL, []), helper.make_tensor_value_info("w", FLOAT, [2, 3])],
+    )  # fmt: skip
+    yield "shadow_argument", model([node("Loop", "m", "", "x", body=argument)], _ints(m=2))
+
+
+def annotations() -> Iterator[tuple[str, ModelProto]]:
+    """What the file says of values between nodes, and of what nobody asked for."""
+    for name, change in _STATED.items():
+        made = model([node("Relu", "x", outputs=["v"]), node("Neg", "v", name="next")])
+        made.graph.value_info.add().CopyFrom(change)
+        made.graph.value_info[0].name = "v"
+        yield f"noted_{name}", made
+    for name, change in {"ghost": "ghost", "twice": "x"}.items():
+        made = model([node("Relu", "x")])
+        for _ in range(2):
+            made.graph.value_info.append(helper.make_tensor_value_info(change, INT64, [9]))
+        yield f"noted_{name}", made
+    sparse = one("Add", "x", "w")
+    values, places = tensor("w", [1], b"\0" * 4), tensor("", [1], np.int64(99).tobytes(), INT64)
+    sparse.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [2, 3]))
+    yield "sparse_outside", sparse
+    untyped = one("Relu")
+    untyped.graph.input[0].ClearField("type")
+    yield "input_without_type", untyped
+    nameless = one("Relu", "")
+    nameless.graph.input[0].name = ""
+    yield "input_without_name", nameless
+    yield "size_named_oddly", one("Relu", shape=("-5", "n" * 100_000))
+
+
+def bodies() -> Iterator[tuple[str, ModelProto]]:
+    """Loops, scans and functions that are called otherwise than they are written."""
+    relu = helper.make_graph(
+        [node("Relu", "v", outputs=["w"], name="w")], "body", [helper.make_tensor_value_info("v", FLOAT, [3])],
+        [helper.make_tensor_value_info("w", FLOAT, [3])],
+    )  # fmt: skip
+    for name, count in {"0": 0, "minus": -1, "many": 1 << 40}.items():
+        yield f"scan_inputs_{name}", model([node("Scan", "x", body=relu, num_scan_inputs=count)])
+    for name, given in {"axes": [9], "minus": [-9], "many": [0] * 5}.items():
+        yield f"scan_axes_{name}", model([node("Scan", "x", body=relu, num_scan_inputs=1, scan_input_axes=given)])
+    yield "scan_directions", model([node("Scan", "x", body=relu, num_scan_inputs=1, scan_input_directions=[7])])
+    yield "body_missing", model([node("Loop", "m", "", "x")], _ints(m=3))
+    yield "body_number", model([node("Loop", "m", "", "x", body=1)], _ints(m=3))
+    imports = [helper.make_opsetid("", 18)]
+    own = helper.make_opsetid("own", 1)
+    add = node("Add", "x", "z", outputs=["w"])
+    bodies = {
+        "operands": helper.make_function("own", "F", ["x", "z"], ["w"], [add], imports),
+        "results": helper.make_function("own", "F", ["x"], ["ghost"], [node("Relu", "x", outputs=["w"])], imports),
+        "imports": helper.make_function("own", "F", ["x"], ["w"], [node("Relu", "x", outputs=["w"])], []),
+        "cycle": helper.make_function("own", "F", ["x"], ["w"], [node("Relu", "w", outputs=["w"])], imports),
+        "attribute": helper.make_function(
+            "own", "F", ["x"], ["w"], [_referring(node("Softmax", "x", outputs=["w"]))], imports, ["a"]
+        ),
+        "outer": helper.make_function("own", "F", ["z"], ["w"], [node("Relu", "x", outputs=["w"])], imports),
+    }  # fmt: skip
+    for name, function in bodies.items():
+        made = model([node("F", "x", domain="own")])
+        made.opset_import.append(own)
+        made.functions.append(function)
+        if name == "attribute":
+            made.graph.node[0].attribute.append(helper.make_attribute("a", "no number"))
+        yield f"function_{name}", made
+    twice = model([node("F", "x", domain="own")])
+    twice.opset_import.append(own)
+    twice.functions.extend(
+        helper.make_function("own", "F", ["x"], ["w"], [node(kind, "x", outputs=["w"])], imports)
+        for kind in ("Relu", "Neg")
+    )
+    yield "function_twice", twice
+
+
+def _referring(of: NodeProto) -> NodeProto:
+    of.attribute.append(AttributeProto(name="axis", ref_attr_name="a", type=AttributeProto.INT))
+    return of
+
+
 FAMILIES: Sequence[Callable[[], Iterator[tuple[str, ModelProto]]]] = (
-    attributes, settings, wiring, tensors, frames, subgraphs, functions,
+    attributes, settings, wiring, tensors, frames, subgraphs, functions, doubles, annotations, bodies,
 )  # fmt: skip
 
 

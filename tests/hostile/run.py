@@ -30,7 +30,7 @@ from hostile.files import write_all  # noqa: E402
 
 from tstorch.tools import opt  # noqa: E402
 
-MOST_SECONDS, MOST_BYTES = 60, 2 << 30
+MOST_SECONDS, MOST_BYTES, MOST_LETTERS = 60, 2 << 30, 5000
 KINDS = ("accepted", "refused")
 
 
@@ -52,6 +52,8 @@ class Outcome:
             return "a traceback"
         if self.code == 1 and (not lines or sum(line.startswith("error: ") for line in lines) != 1):
             return "not one message"
+        if len(self.message) > MOST_LETTERS:
+            return f"a message of {len(self.message)} letters"
         if self.code == 0 and must_refuse:
             return "was accepted"
         if self.seconds > MOST_SECONDS:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, defs
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, defs
 
 from tstorch.diagnostics import OnnxImportError
 from tstorch.dialects.onnx import DEFAULT_DOMAIN, find_schema, known_domains
@@ -51,6 +52,58 @@ def check_versions(opsets: Mapping[str, int]) -> None:
 _MOST_VERSIONS = 2**31
 
 
+def check_doubles(model: ModelProto) -> None:
+    """Raises OnnxImportError where two things stand under one name, of which one would be lost."""
+    graph = model.graph
+    for kind, names in {
+        "graph input": [value.name for value in graph.input],
+        "graph output": [value.name for value in graph.output],
+        "function": ["/".join(filter(None, function_key(function))) for function in model.functions],
+    }.items():
+        if name := _twice(names):
+            raise OnnxImportError(f"{kind} '{name}' is declared {names.count(name)} times; expected once")
+    for node in (node for each in (graph, *model.functions) for node in _walk(each.node)):
+        names = [attribute.name for attribute in node.attribute]
+        if name := _twice(names):
+            place = f"onnx '{node.name or next(iter(node.output), '')}' ({node.op_type})"
+            raise OnnxImportError(f"{place}: attribute {name} is given {names.count(name)} times; expected once")
+    asked = {(entry.domain or DEFAULT_DOMAIN, entry.version) for entry in model.opset_import}
+    if domain := _twice([domain for domain, _ in asked]):
+        versions = sorted(version for of, version in asked if of == domain)
+        raise OnnxImportError(f"the model asks for versions {versions} of domain '{domain}'; expected one")
+
+
+def check_notes(graph: GraphProto) -> None:
+    """Raises OnnxImportError where the file says of a graph input, beside it, that it is of another type or size."""
+    inputs = {value.name: value.type.tensor_type for value in graph.input}
+    for note in graph.value_info:
+        stated, real = note.type.tensor_type, inputs.get(note.name)
+        if real is None or not note.type.HasField("tensor_type"):
+            continue
+        sizes = [[dim.dim_value for dim in type.shape.dim] for type in (real, stated)]
+        ranked = real.HasField("shape") and stated.HasField("shape")
+        apart = ranked and (
+            len(sizes[0]) != len(sizes[1]) or any(a and b and a != b for a, b in zip(*sizes, strict=True))
+        )
+        if apart or real.elem_type != stated.elem_type:
+            names = {number: name for name, number in TensorProto.DataType.items()}
+            kinds = [names.get(type.elem_type, type.elem_type) for type in (real, stated)]
+            types = [f"{kind}{size}" for kind, size in zip(kinds, sizes, strict=True)]
+            raise OnnxImportError(
+                f"graph input '{note.name}' is {types[0]}, value_info states {types[1]}: one is wrong"
+            )
+
+
+def _twice(names: Sequence[str]) -> str:
+    """A name that stands there more than once; empty where there is none."""
+    return next((name for name, count in Counter(names).items() if count > 1), "")
+
+
+def function_key(of: FunctionProto | NodeProto) -> tuple[str, str, str]:
+    """By what a function is known, and a call of it."""
+    return of.domain, of.name if isinstance(of, FunctionProto) else of.op_type, of.overload
+
+
 def check_dense(model: ModelProto) -> None:
     """Raises OnnxImportError for a tensor that is stored sparse."""
     for tensor in model.graph.sparse_initializer:
@@ -59,7 +112,7 @@ def check_dense(model: ModelProto) -> None:
 
 def check_operators(model: ModelProto, opsets: Mapping[str, int]) -> None:
     """Raises OnnxImportError that lists every operator that is unknown at its opset, with its nodes."""
-    own = {(function.domain, function.name) for function in model.functions}
+    own = set(map(function_key, model.functions))
     unknown: dict[tuple[str, str], list[str]] = {}
     places = [(model.graph.node, opsets)]
     for function in model.functions:
@@ -70,7 +123,7 @@ def check_operators(model: ModelProto, opsets: Mapping[str, int]) -> None:
     for nodes, versions in places:
         for node in _walk(nodes):
             domain = "" if node.domain == DEFAULT_DOMAIN else node.domain
-            if (domain, node.op_type) in own:
+            if function_key(node) in own:
                 continue
             if domain not in versions or find_schema(domain, node.op_type, versions[domain]) is None:
                 unknown.setdefault((domain, node.op_type), []).append(node.name or next(iter(node.output), ""))
@@ -80,13 +133,13 @@ def check_operators(model: ModelProto, opsets: Mapping[str, int]) -> None:
 
 def check_calls(model: ModelProto, most: int) -> None:
     """Raises OnnxImportError where the model's own functions make more than `most` nodes: small files can do that."""
-    functions = {(function.domain, function.name): function for function in model.functions}
-    counts: dict[tuple[str, str], int] = {}
+    functions = {function_key(function): function for function in model.functions}
+    counts: dict[tuple[str, str, str], int] = {}
 
-    def count(nodes: Sequence[NodeProto], calls: tuple[tuple[str, str], ...]) -> int:
+    def count(nodes: Sequence[NodeProto], calls: tuple[tuple[str, str, str], ...]) -> int:
         total = 0
         for node in _walk(nodes):
-            key = (node.domain, node.op_type)
+            key = function_key(node)
             if key in functions and key not in counts and key not in calls:
                 counts[key] = count(functions[key].node, (*calls, key))
             total += 1 + counts.get(key, 0)

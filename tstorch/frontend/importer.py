@@ -40,9 +40,12 @@ from tstorch.dialects.onnx_graph import ANY, Environment, NodeBuilder, dense, na
 from tstorch.frontend.check import (
     check_calls,
     check_dense,
+    check_doubles,
     check_names,
+    check_notes,
     check_operators,
     check_versions,
+    function_key,
     in_order,
     takes_as_setting,
 )
@@ -99,11 +102,13 @@ class _Importer:
         model = file.proto
         check_names(model)
         check_dense(model)
+        check_doubles(model)
+        check_notes(model.graph)
         self.opsets = _versions(model.opset_import)
         check_versions(self.opsets)
         check_operators(model, self.opsets)
         check_calls(model, MOST_NODES)
-        self.functions = {(function.domain, function.name): function for function in model.functions}
+        self.functions = {function_key(function): function for function in model.functions}
         stored = {tensor.name for tensor in model.graph.initializer}
         self.inputs = [value for value in model.graph.input if value.name not in stored]
         self.dimensions = Dimensions(dims, self.inputs, shapes)
@@ -212,7 +217,7 @@ class _GraphBuilder(NodeBuilder):
         """Appends the node's op, or the body of the model's own function that it calls."""
         version = self.opsets.get("" if node.domain == DEFAULT_DOMAIN else node.domain)
         self._importer.record(self._ids[index], node, version)
-        function = self._importer.functions.get((node.domain, node.op_type))
+        function = self._importer.functions.get(function_key(node))
         try:
             if function is not None:
                 self._call(index, node, function, environment, block)

@@ -70,6 +70,8 @@ class Sequenced:
         lists = [node.attribute(f"scan_{side}_{what}") or [0] * count for what in ("axes", "directions")]
         if any(len(given) != count for given in lists):
             raise VerifyException(f"{count} scanned {side}s; scan_{side}_axes and _directions must have one entry each")
+        if not set(lists[1]) <= {0, 1}:
+            raise VerifyException(f"scan_{side}_directions are {list(lists[1])}; expected 0 or 1 each")
         return cls(*lists)
 
     def slices(self, values: Sequence[Value]) -> list[list[Value]]:
