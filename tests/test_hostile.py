@@ -15,7 +15,8 @@ from hostile.run import Outcome, fed
 SLOW = {"loop_forever", "loop_long", "many_operands", "notes_deep"}
 """Left to processes of their own."""
 NODE = re.compile(
-    r"error: (onnx '|\d+ operators? of the model|the (graph|model|name)|tensor|initializer|function|graph (input|output)|input |the size of)"
+    r"error: (onnx '|\d+ operators? of the model|the (graph|model|name)|tensor|initializer|function"
+    r"|graph (input|output)|input |the size of)"
 )
 
 
