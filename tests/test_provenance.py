@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import control_models as models
 from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 
 from tstorch.compiled import compile_model
-from tstorch.provenance import Kind, provenance
+from tstorch.provenance import NOT_RUN, Kind, Part, provenance
 from tstorch.session import make_recipe
 
 
@@ -59,3 +60,36 @@ def test_a_part_that_nobody_writes_does_not_count():
     outputs = [{**value, "bytes": value["bytes"] + 4} for value in made.program["outputs"]]
     found = provenance(replace(made, program={**made.program, "outputs": outputs}), {"y": ["n"]})["y"]
     assert found.kind is Kind.NONE
+
+
+def control(model):
+    return compile_model(model, make_recipe("cpu", plugins=False)).artifact
+
+
+def test_what_a_loop_carries_is_followed_round_it():
+    """y is z of the iteration before, and at last x, which is handed on as it was given."""
+    found = provenance(control(models.fibonacci()), {"y": ["loop"], "z": ["loop"]})
+    assert found["z"].kind is Kind.GPU
+    assert (found["y"].kind, found["y"].reason) == (Kind.VIEW, "it is input 'x' as it was given")
+
+
+def test_a_segment_is_found_in_the_program_that_it_belongs_to():
+    """A segment's own segments have names of their own: `main.1` of the first program is not that of another."""
+    whole = control(models.picking())
+    steps = whole.program["control"]["steps"]
+    special = next(step for step in steps if step["op"] == "specialise")
+    late = next(step["name"] for step in steps if step["op"] == "output" and step["inputs"][0] in special["outputs"])
+    other = Part(2, 1, special["segment"], artifact(node("Relu")))
+    for parts in ([], [other]):
+        assert provenance(whole, {late: ["n"]}, parts)[late].reason == NOT_RUN
+    own = replace(other, number=1, parent=0)
+    assert provenance(whole, {late: ["n"]}, [own, other])[late].kind is Kind.GPU
+
+
+def test_what_no_input_holds_a_number_for_is_known_at_compile_time():
+    """A sum of nothing is 0, whatever the operator."""
+    empty = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 0])
+    graph = helper.make_graph([node("ReduceSum", "x", "s", keepdims=0)], "g", [empty], [ValueInfoProto(name="y")],
+                              [numpy_helper.from_array(np.array([1]), "s")])  # fmt: skip
+    made = compile_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), make_recipe("cpu"))
+    assert provenance(made.artifact, {"y": ["n"]})["y"].kind is Kind.COMPILE_TIME

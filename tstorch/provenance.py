@@ -35,6 +35,11 @@ GENERATED = frozenset({"prim.constant", "prim.iota", "prim.convert", "prim.broad
 """What a kernel does that reads nothing."""
 
 
+NOT_RUN = "its segment was not run"
+COUNTED = 2
+"""So many arguments of a loop's body are the host's: the iteration, and true."""
+
+
 class Kind(StrEnum):
     """How a result came to be, the weakest last."""
 
@@ -78,15 +83,25 @@ class Region:
         return [part for part in parts if part.begin < part.end]
 
 
+@dataclass(frozen=True)
+class Part:
+    """A segment that was compiled during runs: program `number`, named `name` in program `parent`, 0 for the first."""
+
+    number: int
+    parent: int
+    name: str
+    artifact: Artifact
+
+
 def provenance(
-    artifact: Artifact, nodes: Mapping[str, Collection[str]], parts: Mapping[str, Sequence[Artifact]] | None = None
+    artifact: Artifact, nodes: Mapping[str, Collection[str]], parts: Sequence[Part] = ()
 ) -> dict[str, Finding]:
     """How each output came to be; `nodes` are the ids that a dispatch must list one of, by output.
 
-    `parts` are the artifacts of segments that were compiled during runs, by the segment's name.
     A node's id also stands for the nodes inside it: those of its subgraphs, or of the function that it calls.
     """
-    return {name: _Tracer(artifact, nodes[name], parts or {}).output(name) for name in nodes}
+    whole = Part(0, 0, "", artifact)
+    return {name: _Tracer(whole, nodes[name], parts).output(name) for name in nodes}
 
 
 def weakest(findings: Collection[Finding]) -> Finding:
@@ -97,12 +112,15 @@ def weakest(findings: Collection[Finding]) -> Finding:
 class _Tracer:
     """Follows outputs of one artifact back to what wrote them."""
 
-    def __init__(self, artifact: Artifact, nodes: Collection[str], parts: Mapping[str, Sequence[Artifact]]) -> None:
-        self._artifact = artifact
+    def __init__(self, whole: Part, nodes: Collection[str], parts: Sequence[Part]) -> None:
+        self._number = whole.number
+        self._artifact = artifact = whole.artifact
         self._program = artifact.program
         self._nodes = nodes
         self._parts = parts
         self._rows = {row["id"]: row for row in artifact.dispatches}
+        inputs = artifact.interface["inputs"]
+        self._is_given_numbers = whole.number > 0 or any(0 not in value["shape"] for value in inputs)
         self._types = {row["op_type"] for row in artifact.nodes if self._is_listed(row["id"])}
 
     def output(self, name: str) -> Finding:
@@ -194,19 +212,20 @@ class _Tracer:
         step = next(step for step in steps if step["op"] == "output" and step["name"] == name)
         return self._by_value(steps, step["inputs"][0])
 
-    def _by_value(self, steps: Sequence[Table], value: int) -> Finding:
+    def _by_value(self, steps: Sequence[Table], value: int, seen: frozenset[int] = frozenset()) -> Finding:
+        """What made a value that a step gives; `seen` are those that loops hand round, and that are followed."""
         step = next((step for step in steps if value in step.get("outputs", ())), None)
         if step is None:
-            return Finding(Kind.NONE, "the host passes it on")
+            return self._by_argument(steps, value, seen | {value})
         match step["op"]:
             case "run":
                 return self._by_entry(step["entry"], step["gives"][step["outputs"].index(value)])
             case "take":
-                return self._by_value(steps, step["inputs"][0])
+                return self._by_value(steps, step["inputs"][0], seen)
             case "specialise":
                 return self._by_parts(step, step["outputs"].index(value))
             case "if" | "while":
-                return self._by_bodies(step, step["outputs"].index(value), steps)
+                return self._by_bodies(step, step["outputs"].index(value), steps, seen)
             case "input":
                 return self._allowed(Kind.VIEW, VIEWS, f"it is input '{step['name']}' as it was given")
             case "constant":
@@ -214,29 +233,42 @@ class _Tracer:
         return Finding(Kind.NONE, f"the host makes it ({step['op']})")
 
     def _by_parts(self, step: Table, position: int) -> Finding:
-        found: list[Finding] = []
-        for part in self._parts.get(step["segment"], ()):
-            name = part.interface["outputs"][position]["name"]
-            found.append(_Tracer(part, self._nodes, self._parts).output(name))
-        return weakest(found) if found else Finding(Kind.NONE, f"segment {step['segment']} was not run")
+        made = [part for part in self._parts if (part.parent, part.name) == (self._number, step["segment"])]
+        found = [
+            _Tracer(part, self._nodes, self._parts).output(part.artifact.interface["outputs"][position]["name"])
+            for part in made
+        ]
+        return weakest(found) if found else Finding(Kind.NONE, NOT_RUN)
 
-    def _by_bodies(self, step: Table, position: int, outer: Sequence[Table]) -> Finding:
-        """What a branch or a loop's body yields at that position, by its own steps or those around it."""
+    def _by_argument(self, steps: Sequence[Table], value: int, seen: frozenset[int]) -> Finding:
+        """What a loop's body is given: what the loop began with, and what the body itself hands on."""
+        loop = next((step for step in steps if step["op"] == "while" and value in step["body"]["arguments"]), None)
+        position = loop["body"]["arguments"].index(value) - COUNTED if loop is not None else -1
+        if loop is None or position < 0:
+            return Finding(Kind.NONE, "the host counts it")
+        handed_on = loop["body"]["yields"][1 + position]
+        found = [self._by_value(steps, loop["inputs"][position], seen)]
+        if handed_on not in seen:
+            found.append(self._by_value([*loop["body"]["steps"], *steps], handed_on, seen))
+        return weakest(found)
+
+    def _by_bodies(self, step: Table, position: int, outer: Sequence[Table], seen: frozenset[int]) -> Finding:
+        """What branches or a loop's body yield at that position; a branch that was never taken says nothing."""
         bodies = [step[key] for key in ("then", "else", "body") if key in step]
         first = 1 if step["op"] == "while" else 0
         found = [
-            self._by_value([*body["steps"], *outer], body["yields"][first + position])
+            self._by_value([*body["steps"], *outer], body["yields"][first + position], seen)
             for body in bodies
             if first + position < len(body["yields"])
         ]
-        return weakest([each for each in found if each.kind] or found)
+        return weakest([each for each in found if each.reason != NOT_RUN] or found)
 
     def _is_listed(self, node: str) -> bool:
         """Whether the id is one of those asked for, or stands inside one."""
         return any(node == wanted or node.startswith(f"{wanted}/") for wanted in self._nodes)
 
     def _allowed(self, kind: Kind, operators: Collection[str], reason: str) -> Finding:
-        """A finding of a kind that counts only for some operators."""
-        if self._types & set(operators):
+        """A finding of a kind that counts only for some operators, or where no input holds anything to compute with."""
+        if self._types & set(operators) or (kind is Kind.COMPILE_TIME and not self._is_given_numbers):
             return Finding(kind, reason)
         return Finding(Kind.NONE, f"{reason}, and {', '.join(sorted(self._types))} must compute")

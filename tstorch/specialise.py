@@ -40,9 +40,11 @@ SLICE_OPSET = 13
 
 @dataclass(frozen=True)
 class Special:
-    """One segment compiled for one set of shapes: `number` names it, `ms` is what compiling it took."""
+    """One segment compiled for one set of shapes: `number` names it, `program` is the number of the program that it
+    is a segment of, `ms` is what compiling it took."""
 
     number: int
+    program: int
     name: str
     shapes: tuple[str, ...]
     compiled: Compiled
@@ -95,7 +97,8 @@ class Specialiser:
         path = self._folder / f"segment{number}.tst"
         compiled.artifact.write(path)
         shapes = tuple(f"{value['dtype']}{value['shape']}" for value in need["inputs"])
-        return Special(number, need["segment"], shapes, compiled, path, 1e3 * (time.perf_counter() - begin))
+        took = 1e3 * (time.perf_counter() - begin)
+        return Special(number, need["program"], need["segment"], shapes, compiled, path, took)
 
     def _artifacts(self) -> list[Artifact]:
         return [self._root.artifact, *(special.compiled.artifact for special in self.made)]

@@ -39,21 +39,33 @@ compiled, run and compared with onnxruntime. The error is max|a-b| / max|b| over
 
 
 def summary(results: Results) -> str:
-    """The table that `run.py` prints: how many tests of which kind, and what needs a look."""
+    """The table that `run.py` prints: how many tests of which kind, and by name what does not count as others do."""
+    passed = {name: row for name, row in results.items() if row["status"] == "pass"}
     status = Counter(row["status"] for row in results.values())
-    made = Counter(row["made"] or "nobody" for row in results.values() if row["status"] == "pass")
-    again = Counter(row["again"].split(":")[0] for row in results.values() if row["status"] == "pass")
-    lines = [f"{count:6}  {name}" for name, count in status.most_common()]
+    made = Counter(row["made"] or "nobody" for row in passed.values())
+    again = Counter(row["again"].split(":")[0] for row in passed.values())
+    lines = [f"{len(results):6}  tests", *(f"{count:6}  {name}" for name, count in status.most_common())]
     lines += ["made by:", *(f"{count:6}  {name}" for name, count in made.most_common())]
     lines += ["again, with other data:", *(f"{count:6}  {name}" for name, count in again.most_common())]
-    for name, row in results.items():
-        if row["status"] not in ("pass", "refused"):
-            lines.append(f"{row['status']}: {name}: {row['detail']}")
-        elif row["status"] == "pass" and not row["made"]:
-            lines.append(f"does not count: {name}: {row['reason']}")
-        elif row.get("again", "").startswith("differs"):
-            lines.append(f"{name}: {row['again']}")
+    for title, names in by_name(results).items():
+        lines += [f"{title}:", *(f"    {line}" for line in names)]
     return "\n".join(lines)
+
+
+def by_name(results: Results) -> dict[str, list[str]]:
+    """The tests that are listed apart: what fails, what passes and does not count, what was not run on other data."""
+    found: dict[str, list[str]] = {}
+    for name, row in results.items():
+        if row["status"] != "pass":
+            found.setdefault(row["status"], []).append(f"{name}: {' '.join(row['detail'].split())}")
+            continue
+        if row["made"] == "":
+            found.setdefault("passes, and does not count", []).append(f"{name}: {row['reason']}")
+        elif row["made"] == "compile-time":
+            found.setdefault("known at compile time", []).append(name)
+        if not row["again"].startswith("agrees"):
+            found.setdefault(row["again"].split(":")[0].split(" from ")[0], []).append(name)
+    return dict(sorted(found.items()))
 
 
 def summary_markdown(results: Results) -> str:
@@ -126,8 +138,23 @@ def operators_page(results: Results) -> str:
     total = f"{status['pass']} tests of {len(results)} pass, {status['refused']} are refused by name"
     rest = len(results) - status["pass"] - status["refused"]
     end = f", {rest} do neither.\n" if rest else "; none is wrong, crashes or hangs.\n"
-    tables = f"{operators_table(results)}\n## Refused\n\n{refusals(results)}"
-    return f"{OPERATORS_HEAD}{total}{end}{WORDS}\n{tables}"
+    made = Counter(row["made"] for row in results.values() if row["status"] == "pass")
+    again = sum(row["status"] == "pass" and row["again"].startswith("agrees") for row in results.values())
+    count = f"Of those that pass {made['gpu']} were made by dispatches of their nodes, {made['view']} are views,\n"
+    count += f"{made['compile-time']} are known at compile time and {made['']} do not count; "
+    count += f"{again} agreed on other data, too.\n"
+    tables = f"{operators_table(results)}\n## Refused\n\n{refusals(results)}\n## By name\n\n{_named(results)}"
+    return f"{OPERATORS_HEAD}{total}{end}{count}{WORDS}\n{tables}"
+
+
+def _named(results: Results) -> str:
+    """What is listed apart, but for what is refused: that has a table of its own."""
+    groups = {title: names for title, names in by_name(results).items() if title != "refused"}
+    return "\n".join(f"{title[0].upper()}{title[1:]}:\n\n{_list(names)}" for title, names in groups.items())
+
+
+def _list(names: Sequence[str]) -> str:
+    return "".join("- `{}`{}{}\n".format(*name.partition(":")) for name in names)
 
 
 def models_page(models: Mapping[str, Row]) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from conformance.cases import Arrays, Case
 from conformance.vary import varied
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt
 from onnx.reference import ReferenceEvaluator
 
 from tstorch import backend
 from tstorch.frontend.provenance import NodeIds
-from tstorch.provenance import VIEWS, Finding, provenance, weakest
+from tstorch.provenance import VIEWS, Finding, Part, provenance, weakest
 
 Row = dict[str, Any]
+IDENTITY = "identity: its result is its input"
 
 
 def judge(case: Case) -> Row:
@@ -38,24 +39,50 @@ def judge(case: Case) -> Row:
 def made(model: ModelProto, rep: backend.Rep) -> Finding:
     """Who made the outputs of the latest run, all together."""
     plan = rep.plans[-1]
-    parts: dict[str, list[Any]] = {}
-    for special in plan.specialise.made:
-        parts.setdefault(special.name, []).append(special.compiled.artifact)
-    return weakest(list(provenance(plan.compiled.artifact, tested_nodes(model), parts).values()))
+    parts = [Part(s.number, s.program, s.name, s.compiled.artifact) for s in plan.specialise.made]
+    same = {
+        row["id"]
+        for artifact in (plan.compiled.artifact, *(part.artifact for part in parts))
+        for row in artifact.nodes
+        if row["reason"] == IDENTITY
+    }
+    return weakest(list(provenance(plan.compiled.artifact, tested_nodes(model, same), parts).values()))
 
 
-def tested_nodes(model: ModelProto) -> dict[str, list[str]]:
-    """For each output the ids of the nodes that may have made it: the one that gives it, and those before a view."""
-    nodes = list(model.graph.node)
-    maker = {name: at for at, node in enumerate(nodes) for name in node.output if name}
-    ids = NodeIds().of(nodes)
+def tested_nodes(model: ModelProto, same: Collection[str]) -> dict[str, list[str]]:
+    """For each output the ids of the nodes that may have made it: the one that gives it, and those before a view.
+
+    `same` are nodes that here give back what they are given: they are seen through as well.
+    """
+    ids = dict(zip(map(id, nodes := list(model.graph.node)), NodeIds().of(nodes), strict=True))
+    maker = _makers(nodes)
     found: dict[str, list[str]] = {}
     for value in model.graph.output:
-        chain, name = found.setdefault(value.name, []), value.name
-        while name in maker:
-            node = nodes[maker[name]]
-            chain.append(ids[maker[name]])
-            name = node.input[0] if node.op_type in VIEWS and node.input else ""
+        found[value.name], names = [], [value.name]
+        while names:
+            if (node := maker.get(names.pop())) is not None:
+                found[value.name].append(ids[id(node)])
+                names += _handed_on(node, same_here=ids[id(node)] in same)
+    return found
+
+
+def _makers(nodes: Sequence[NodeProto]) -> dict[str, NodeProto]:
+    return {name: node for node in nodes for name in node.output if name}
+
+
+def _handed_on(node: NodeProto, *, same_here: bool) -> list[str]:
+    """The values that a node gives back as they are: a view's operand, and what the branches of an If do not make."""
+    if node.op_type in VIEWS or same_here:
+        return list(node.input[:1])
+    found: list[str] = []
+    for branch in (attribute.g for attribute in node.attribute if node.op_type == "If"):
+        maker, names = _makers(branch.node), [value.name for value in branch.output]
+        while names:
+            inner = maker.get(name := names.pop())
+            if inner is None:
+                found.append(name)
+            elif inner.op_type in VIEWS:
+                names += inner.input[:1]
     return found
 
 
@@ -65,10 +92,11 @@ def again(case: Case, rep: backend.Rep) -> str:
     fixed = {at for at, name in enumerate(input_names(case.model)) if name in rep.specialised}
     other = varied(inputs, fixed)
     try:
-        found = rep.run(list(other))
-    except BackendIsNotSupposedToImplementIt:  # other integers ask for another shape than the file states
-        other = varied(inputs, fixed | {at for at, value in enumerate(inputs) if value.dtype.kind in "iu"})
-        found = rep.run(list(other))
+        try:
+            found = rep.run(list(other))
+        except BackendIsNotSupposedToImplementIt:  # other integers ask for another shape than the file states
+            other = varied(inputs, fixed | {at for at, value in enumerate(inputs) if value.dtype.kind in "iu"})
+            found = rep.run(list(other))
     except Exception as error:  # a second run must not fail where a first one went well
         return f"differs: {type(error).__name__}: {error}"
     if all(a is b for a, b in zip(inputs, other, strict=True)):

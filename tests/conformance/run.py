@@ -1,6 +1,7 @@
 """Runs onnx's own backend suite, the whole of it, on the GPU.
 
     python tests/conformance/run.py [PATTERN...] [--quick] [-j 2] [--json FILE] [--markdown FILE] [--slice FILE]
+    python tests/conformance/run.py --json FILE --resume         only what FILE does not hold, or not as it should be
 
 Worker processes each take the next test; one that dies or stays silent costs that test alone. Prints a table, and
 writes what was found of each test as JSON, the same as Markdown, and the slice of tests that CI runs.
@@ -33,7 +34,8 @@ TIMEOUT_S = 60.0
 class Worker:
     """A process that judges tests, one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         command = [sys.executable, "-W", "ignore", __file__, "--worker"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -44,7 +46,7 @@ class Worker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         silent = threading.Event()
-        timer = threading.Timer(TIMEOUT_S, lambda: (silent.set(), self._process.kill()))
+        timer = threading.Timer(self._timeout_s, lambda: (silent.set(), self._process.kill()))
         timer.start()
         try:
             self._process.stdin.write(f"{name}\n")
@@ -61,6 +63,7 @@ class Worker:
             "status": status,
             "detail": f"the worker ended with {self._process.wait()}",
             "operator": "",
+            "version": 0,
             "types": [],
         }
 
@@ -91,14 +94,14 @@ def work() -> int:
     return 0
 
 
-def run(names: Sequence[str], workers: int) -> Iterator[tuple[str, Row]]:
+def run(names: Sequence[str], workers: int, timeout_s: float) -> Iterator[tuple[str, Row]]:
     """Each test with its row, as they come."""
     pending, lock = iter(names), threading.Lock()
     found: list[tuple[str, Row]] = []
     ready = threading.Condition()
 
     def serve() -> None:
-        worker = Worker()
+        worker = Worker(timeout_s)
         while True:
             with lock:
                 name = next(pending, None)
@@ -106,7 +109,7 @@ def run(names: Sequence[str], workers: int) -> Iterator[tuple[str, Row]]:
                 return worker.close()
             row = worker.judge(name)
             if worker.ended:
-                worker = Worker()
+                worker = Worker(timeout_s)
             with ready:
                 found.append((name, row))
                 ready.notify()
@@ -131,6 +134,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("patterns", nargs="*", help="names of tests, as fnmatch reads them; all where none is given")
     parser.add_argument("--quick", action="store_true", help="only the slice that CI runs")
     parser.add_argument("-j", type=int, default=2, metavar="N", help="worker processes")
+    parser.add_argument("--timeout", type=float, default=TIMEOUT_S, metavar="S", help="seconds for one test")
+    parser.add_argument("--resume", action="store_true", help="keep what FILE of --json holds as it should be")
     parser.add_argument("--json", metavar="FILE", help="write a row for each test")
     parser.add_argument("--markdown", metavar="FILE", help="write the table")
     parser.add_argument("--slice", metavar="FILE", help="write the names of the tests that CI is to run")
@@ -138,14 +143,17 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.worker:
         return work()
+    if given.resume and not given.json:
+        parser.error("--resume goes on with the FILE of --json; give that too")
     names = selected(quick_slice() if given.quick else given.patterns)
-    results: dict[str, Row] = {}
-    for name, row in run(names, given.j):
+    results = _stored(given.json) if given.resume else {}
+    missing = [name for name in names if name not in results]
+    for done, (name, row) in enumerate(run(missing, given.j, given.timeout), len(names) - len(missing) + 1):
         results[name] = row
-        if len(results) % 100 == 0:
+        if done % 100 == 0:
             _write(given, results)
-        if len(results) % 100 == 0 or row["status"] not in ("pass", "refused"):
-            print(f"{len(results)} of {len(names)}: {name} {row['status']}", file=sys.stderr, flush=True)
+        if done % 100 == 0 or row["status"] not in ("pass", "refused"):
+            print(f"{done} of {len(names)}: {name} {row['status']}", file=sys.stderr, flush=True)
     ordered = {name: results[name] for name in names}
     print(summary(ordered))
     _write(given, ordered)
@@ -161,6 +169,12 @@ def _write(given: argparse.Namespace, results: Mapping[str, Row]) -> None:
     if given.slice:
         head = "# What CI runs of onnx's suite: drawn by `run.py --slice` so that each operator and type is there.\n"
         Path(given.slice).write_text(head + "".join(f"{name}\n" for name in chosen_slice(results)))
+
+
+def _stored(path: str) -> dict[str, Row]:
+    """What an earlier run found as it should be."""
+    rows = json.loads(Path(path).read_text())
+    return {name: row for name, row in rows.items() if not _is_bad(row)}
 
 
 def _is_bad(row: Row) -> bool:

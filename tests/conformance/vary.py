@@ -15,24 +15,33 @@ def varied(inputs: Sequence[Any], fixed: Collection[int] = (), seed: int = 0) ->
 
 
 def _varied(value: Any, random: np.random.Generator) -> Any:
-    if not isinstance(value, np.ndarray) or value.size < 2:
+    if not isinstance(value, np.ndarray) or value.size == 0 or value.ndim == 0:
         return value
     if value.dtype.kind == "f" and np.isfinite(value).all() and value.dtype.itemsize > 2:
-        return _between(value, random)
-    other = _rearranged(value, random)
-    return value if np.array_equal(other.view(np.uint8), value.view(np.uint8)) else other
+        if value.min() == value.max():
+            return _lowered(value, random)
+        if not np.array_equal(value, np.trunc(value)):  # whole ones may be indices
+            return random.uniform(value.min(), value.max(), value.shape).astype(value.dtype)
+    others = (_rearranged(value, random, axis) for axis in _free_axes(value))
+    return next((other for other in others if other.tobytes() != value.tobytes()), value)
 
 
-def _between(value: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Numbers between the smallest and the largest: whatever range the operator is defined on, they are in it."""
-    low, high = value.min(), value.max()
-    return value if low == high else random.uniform(low, high, value.shape).astype(value.dtype)
+def _lowered(value: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Of equal numbers others between their half and themselves; of zeroes, up to one."""
+    if not value.any():
+        return random.uniform(0, 1, value.shape).astype(value.dtype)
+    return (value * random.uniform(0.5, 1, value.shape)).astype(value.dtype)
 
 
-def _rearranged(value: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Rows in another order: of integers, which may be indices, an axis may have bounds of its own."""
+def _free_axes(value: np.ndarray) -> list[int]:
+    """The axes along which rows may change places: along the last one indices may have bounds of their own."""
+    free = [axis for axis, size in enumerate(value.shape) if size > 1]
+    return free[:-1] or free
+
+
+def _rearranged(value: np.ndarray, random: np.random.Generator, axis: int) -> np.ndarray:
+    """Rows in another order."""
     if value.dtype.kind == "b":
         return random.permutation(value.ravel()).reshape(value.shape)
-    axis = next((axis for axis, size in enumerate(value.shape) if size > 1), 0)
     order = np.roll(np.arange(value.shape[axis]), 1 + int(random.integers(value.shape[axis] - 1)))
     return np.ascontiguousarray(value.take(order, axis))
