@@ -55,11 +55,11 @@ def one_operator(op_type: str, operands: Sequence, attributes: dict, outputs: in
     return helper.make_model(graph, opset_imports=opsets, ir_version=8), given
 
 
-def few_bits(rows: int, columns: int, block: int, bits: int, zeros=None, shape=(3,), bias=None):
+def few_bits(rows: int, columns: int, block: int, bits: int, zeros=None, shape=(3,), bias=None, groups=None):
     blocks = -(-columns // block)
     packed = Stored(whole(rows, blocks, block * bits // 8, seed=1))
     scales = Stored(floats(rows, blocks, low=0.01, high=0.1, seed=2))
-    operands = [floats(*shape, columns), packed, scales, zeros, None, bias]
+    operands = [floats(*shape, columns), packed, scales, zeros, groups, bias]
     while operands[-1] is None:
         operands.pop()
     return ("MatMulNBits", operands, {"N": rows, "K": columns, "block_size": block, "bits": bits})
@@ -131,6 +131,7 @@ CASES = [
     few_bits(5, 64, 32, 4, Stored(floats(5, 2, low=4, high=12, seed=3))),
     few_bits(6, 32, 16, 8, Stored(whole(6, 2, seed=3))),
     few_bits(6, 32, 16, 4, bias=Stored(floats(6))),
+    few_bits(5, 48, 16, 4, groups=Stored(whole(48, high=3, seed=4, dtype=np.int32))),
     ("GatherBlockQuantized", [Stored(whole(9, 16)), IDS, Stored(floats(9, 2, low=0.1))], {"block_size": 16}),
     (
         "GatherBlockQuantized",
@@ -266,6 +267,29 @@ def test_keys_and_values_in_one_tensor_are_as_good_as_apart(chain):
     apart = [pair[:, :, :, at].reshape(2, 7, 16) for at in (0, 1)]
     model, given = one_operator("MultiHeadAttention", [QKV[0], pair], {"num_heads": 4}, 1)
     other, others = one_operator("MultiHeadAttention", [QKV[0], *apart], {"num_heads": 4}, 1)
+    found, expected = chain.run(chain.compiled(model), given), onnxruntime_outputs(other, others)
+    assert relative_error(found["y0"], expected["y0"]) <= 1e-5
+
+
+def test_a_column_has_the_scale_and_the_zero_point_of_its_group(chain):
+    """ONNX Runtime's kernel for the CPU takes the groups' scales, and leaves out their zero points."""
+    groups, zeros = whole(48, high=3, seed=4, dtype=np.int32), whole(5, 2, seed=3)
+    op_type, operands, attributes = few_bits(5, 48, 16, 4, Stored(zeros), groups=Stored(groups))
+    model, given = one_operator(op_type, operands, attributes, 1)
+    packed, scales = operands[1].array, operands[2].array
+    codes, centres = (
+        np.stack([each & 15, each >> 4], -1).reshape(5, -1).astype(np.float32) for each in (packed, zeros)
+    )
+    expected = operands[0] @ ((codes - centres[:, groups]) * scales[:, groups]).T
+    assert relative_error(chain.run(chain.compiled(model), given)["y0"], expected) <= 1e-5
+
+
+def test_queries_keys_and_values_in_one_tensor_are_as_good_as_apart(chain):
+    """ONNX Runtime's kernel for the CPU refuses them, too."""
+    whole = floats(2, 5, 4, 3, 4)
+    apart = [whole[:, :, :, at].reshape(2, 5, 16) for at in range(3)]
+    model, given = one_operator("MultiHeadAttention", [whole], {"num_heads": 4}, 1)
+    other, others = one_operator("MultiHeadAttention", apart, {"num_heads": 4}, 1)
     found, expected = chain.run(chain.compiled(model), given), onnxruntime_outputs(other, others)
     assert relative_error(found["y0"], expected["y0"]) <= 1e-5
 

@@ -167,6 +167,8 @@ def positions() -> Iterator[Case]:
     for reduction in ("none", "add", "mul", "max", "min"):
         how = {"reduction": reduction}
         yield Case("ScatterElements", 18, [floats(4, 5), elements, floats(2, 3, seed=1)], {"axis": 1} | how)
+        deep = np.random.default_rng(2).permuted(np.tile(np.arange(-3, 3), (4, 2, 1)), axis=2)  # an index once a row
+        yield Case("ScatterElements", 18, [floats(5, 3, 6), deep, floats(4, 2, 6, seed=1)], {"axis": 2} | how)
         yield Case("ScatterND", 18, [floats(4, 5, 2), pairs, floats(3, 2, seed=1)], how)
         for kind in (np.int8, np.uint16, np.float16, np.uint32) if reduction in ("none", "add") else (np.int16,):
             table, updates = np.abs(floats(4, 6, scale=3)).astype(kind), np.abs(floats(3, scale=3)).astype(kind)

@@ -135,6 +135,10 @@ CASES = {
         models.ramping(),
         [{"most": np.array(most), "x": np.array(1, np.float32)} for most in (0, 1, 3)],
     ),
+    "picking_in_a_known_branch": (
+        models.picking_in_a_known_branch(),
+        [{"x": drawn(12).clip(0)}, {"x": np.zeros(12, np.float32)}],
+    ),
     "nothing_found": (models.picking(), [{"x": np.zeros((3, 4), np.float32)}]),
 }
 

@@ -36,6 +36,8 @@ from tstorch.remarks import RemarkSink
 
 GRAPH = "main"
 """The function that the importer makes of the model's graph."""
+RESOLVED = "resolved: the nodes of its subgraph stand in its place"
+NEVER_RUN = "dead: its subgraph never runs"
 BRANCHING = frozenset({"If"})
 """Operators that run only some of their subgraphs."""
 MOST_COPIES = 20_000
@@ -222,11 +224,11 @@ class FunctionConverter:
 
     def _elide_control(self, op: NodeOp) -> None:
         """Accounts for a node whose control is resolved, and for the nodes of subgraphs that never run."""
-        self._remarks.elide(node_ids(op), "resolved: the nodes of its subgraph stand in its place")
+        self._remarks.elide(node_ids(op), RESOLVED)
         for _, region in op.subgraphs:
             if region not in self._run:
                 names = [name for inner in region.walk() for name in node_ids(inner)]
-                self._remarks.elide(names, "dead: its subgraph never runs")
+                self._remarks.elide(names, NEVER_RUN)
 
     def _results(self, op: NodeOp, inputs: Sequence[SSAValue | None], emit: Emitter) -> list[SSAValue | None]:
         if (rule := find_own_rule(op)) is None:

@@ -12,10 +12,11 @@ from tstorch.dialects.onnx import OPSET, InitializerOp, NodeOp
 from tstorch.dialects.prim.values import ValuesAttr
 from tstorch.dialects.program import ConstantOp, PaddedOp, RunOp, SegmentOp, SpecialiseOp, TakeOp, is_open
 from tstorch.locations import node_ids
+from tstorch.passes.convert.convert_onnx_to_prim import NEVER_RUN, RESOLVED
 from tstorch.passes.convert.onnx.node import DataDependentError
 from tstorch.passes.program.control import CONTROL
 from tstorch.passes.program.open_types import open_along
-from tstorch.passes.program.outline import expand_definition, outline
+from tstorch.passes.program.outline import expand_branch, expand_definition, outline
 from tstorch.passes.program.scout import Scout, free_values
 from tstorch.remarks import RemarkSink
 
@@ -40,10 +41,23 @@ class Cutter:
         if graph.parent is None and self._opsets is not None:
             graph.attributes[OPSET] = self._opsets  # a body stands in no module, and its attributes have defaults
         scout = Scout(graph)
-        while defined := scout.stopped_in_definition():
-            expand_definition(defined, [scout.type_of(value) if value else None for value in defined.inputs])
+        while self._expanded(scout):
             scout = Scout(graph)
         return Placing(self, scout, graph, given, block).results()
+
+    def _expanded(self, scout: Scout) -> bool:
+        """Whether a node that stops within itself gave way to the nodes that it stands for."""
+        if defined := scout.stopped_in_definition():
+            expand_definition(defined, [scout.type_of(value) if value else None for value in defined.inputs])
+        elif branch := scout.stopped_in_branch():
+            op, taken = branch
+            self.remarks.elide(node_ids(op), RESOLVED)
+            for dead in (region for _, region in op.subgraphs if region is not taken):
+                self.remarks.elide([name for inner in dead.walk() for name in node_ids(inner)], NEVER_RUN)
+            expand_branch(op, taken)
+        else:
+            return False
+        return True
 
     def defer(
         self, graph: FuncOp, given: Sequence[SSAValue], block: Block, known: Sequence[int] = ()

@@ -73,6 +73,20 @@ def expand_definition(op: NodeOp, types: Sequence[Attribute | None]) -> None:
     op.erase()
 
 
+def expand_branch(op: NodeOp, region: Region) -> None:
+    """Puts the nodes of a subgraph without inputs in the place of the node that runs it."""
+    block, (*inner, end) = op.parent, region.block.ops
+    assert block is not None
+    results = list(end.operands)
+    for each in inner:
+        each.detach()
+        block.insert_op_before(each, op)
+    for old, new in zip(op.results, results, strict=True):
+        old.replace_all_uses_with(new)
+    op.detach()
+    op.erase()
+
+
 def inline_numbers(graph: FuncOp, position: int, numbers: np.ndarray) -> None:
     """Puts numbers in the place of an argument's uses; the argument stays."""
     block = graph.body.block

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
+from xdsl.ir import Attribute, BlockArgument, Operation, Region, SSAValue
 
 from tstorch.diagnostics import DiagnosticError
 from tstorch.dialects.onnx import NodeOp
-from tstorch.passes.convert.convert_onnx_to_prim import FunctionConverter, find_own_rule
+from tstorch.dialects.prim.base import MAX_CONSTANT
+from tstorch.passes.convert.convert_onnx_to_prim import BRANCHING, FunctionConverter, find_own_rule
+from tstorch.passes.convert.onnx.control import BRANCHES
 from tstorch.passes.convert.onnx.counted import Counted, UnsettledError
 from tstorch.passes.convert.onnx.node import DataDependentError
 from tstorch.passes.convert.onnx.value import Value
@@ -39,8 +41,9 @@ class Scout(FunctionConverter):
                 self._convert(op)
 
     def known(self, value: SSAValue) -> np.ndarray | None:
-        """The value's numbers where they are known at compile time."""
-        return self._known(self._new[value]) if value in self._new else None
+        """The value's numbers where they are known at compile time, and no more than may stand in the text."""
+        numbers = self._known(self._new[value]) if value in self._new else None
+        return numbers if numbers is None or numbers.size <= MAX_CONSTANT else None
 
     def constants(self, values: Sequence[SSAValue]) -> dict[SSAValue, np.ndarray]:
         """Those of the values that are known, with their numbers."""
@@ -59,6 +62,15 @@ class Scout(FunctionConverter):
     def stopped_in_definition(self) -> NodeOp | None:
         """A node that stops within ONNX's own definition of it."""
         return next((op for op in self.stops if find_own_rule(op) is None), None)
+
+    def stopped_in_branch(self) -> tuple[NodeOp, Region] | None:
+        """A node that stops within a branch of which it is known that it is taken; and the branch."""
+        for op in self.stops:
+            condition = self.known(op.operands[0]) if op.OP_TYPE in BRANCHING else None
+            region = None if condition is None else op.subgraph(BRANCHES[bool(condition.item())])
+            if region is not None:
+                return op, region
+        return None
 
     def type_of(self, value: SSAValue) -> Attribute:
         """The type of a value that was converted."""

@@ -196,3 +196,22 @@ def branches_of_two_shapes() -> ModelProto:
     ]
     constants = {"zero": np.float32(0), "from": np.array([0]), "to": np.array([2])}
     return made(nodes, [info("x", shape=(3, 4))], [info("z", shape=(None, 4))], constants)
+
+
+def picking_in_a_known_branch() -> ModelProto:
+    """As torch exports `if boxes.numel() > 0`: a condition of shapes, and in the branch a size that only a run tells.
+    Behind it stands a table of more numbers than a constant holds, and what is looked up may be nothing."""
+    inner = [node("NonZero", ["x"], ["at"], "where"), node("Squeeze", ["at", "first"], ["t"])]
+    then = helper.make_graph(inner, "then", [], [info("t", INT, (None,))])
+    other = helper.make_graph([node("Identity", ["first"], ["e"])], "else", [], [info("e", INT, (1,))])
+    nodes = [
+        node("Size", ["x"], ["size"]),
+        node("Greater", ["size", "zero"], ["some"]),
+        node("If", ["some"], ["found"], "choose", then_branch=then, else_branch=other),
+        node("Range", ["zero", "hundred", "one"], ["table"]),
+        node("Gather", ["table", "found"], ["mine"]),
+        node("Gather", ["mine", "none"], ["nothing"]),
+        node("Concat", ["mine", "nothing"], ["y"], axis=0),
+    ]
+    constants = {"zero": 0, "one": 1, "hundred": 100, "first": np.array([0]), "none": np.zeros(0, np.int64)}
+    return made(nodes, [info("x", shape=(12,))], [info("y", INT, (None,))], constants)

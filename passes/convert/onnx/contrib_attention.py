@@ -82,8 +82,11 @@ def multi_head_attention(node: Node) -> list[Value]:
 def _given(node: Node, count: int) -> tuple[Value, Value, Value]:
     """Queries, keys and values by heads, each with its part of the bias."""
     query, key, value = node.input(0), node.optional(1), node.optional(2)
-    if query.rank == 5 or key is None:
-        raise VerifyException("queries, keys and values in one tensor have no form here; expected them apart")
+    if query.rank == 5:
+        batch, rows, _, _, width = query.shape
+        query, key, value = (query.take(3, at, at + 1).reshape([batch, rows, count * width]) for at in range(3))
+    if key is None:
+        raise VerifyException(f"queries of shape {list(query.shape)} without keys; expected all three in one of rank 5")
     if key.rank == 5 or value is None:
         if value is not None or key.rank != 5:
             raise VerifyException(f"keys of shape {list(key.shape)} without values; expected both in one of rank 5")

@@ -23,15 +23,18 @@ BITS = (1, 2, 4, 8)
 @onnx_op("MatMulNBits", domain=DOMAIN)
 def matmul_of_few_bits(node: Node) -> Value:
     """A product with a matrix whose rows are cut into blocks, each with a scale and a zero point."""
-    if node.optional(4) is not None or node.attribute("weight_prepacked"):
-        raise VerifyException("reordered rows (g_idx) and prepacked weights have no form here")
+    if node.attribute("weight_prepacked"):
+        raise VerifyException("prepacked weights have no form here; expected weight_prepacked = 0")
     value, packed, bias = node.input(0), node.input(1), node.optional(5)
     rows, columns, block = (node.attribute(name) for name in ("N", "K", "block_size"))
     if value.shape[-1:] != (columns,):
         raise VerifyException(f"a first operand of shape {list(value.shape)}; expected K = {columns} columns")
     blocks = -(-columns // block)
     codes = unpacked(_shaped(packed, [rows, blocks, _bytes(block, node)]), node.attribute("bits"))
-    weights = _scaled(node, codes, [rows, blocks], (2, 3)).reshape([rows, blocks * block]).take(1, 0, columns)
+    if (groups := node.optional(4)) is None:
+        weights = _scaled(node, codes, [rows, blocks], (2, 3)).reshape([rows, blocks * block]).take(1, 0, columns)
+    else:
+        weights = _grouped(node, codes.reshape([rows, blocks * block]).take(1, 0, columns), groups, blocks)
     result = dot(value, weights, contract=(value.rank - 1, 1))
     return result if bias is None else result + bias
 
@@ -86,6 +89,19 @@ def _scaled(node: Node, codes: Value, blocks: Sequence[int], places: tuple[int, 
         return (codes.convert(scales.element) - _shaped(zeros, [*blocks, 1])) * scales
     whole = unpacked(_shaped(zeros, [blocks[0], _bytes(blocks[1], node)]), bits).take(1, 0, blocks[1])
     return (codes.convert(i32) - whole.reshape([*blocks, 1]).convert(i32)).convert(scales.element) * scales
+
+
+def _grouped(node: Node, codes: Value, groups: Value, blocks: int) -> Value:
+    """As `_scaled`, where each column says which scale and zero point are its own."""
+    rows, columns = codes.shape
+    groups, bits = groups.take(0, 0, columns), node.attribute("bits")
+    scales = looked_up(_shaped(node.input(2), [rows, blocks]), groups, 1)
+    if (zeros := node.optional(3)) is None:
+        return (codes.convert(i32) - (1 << bits - 1)).convert(scales.element) * scales
+    if zeros.element == ui8:
+        zeros = unpacked(_shaped(zeros, [rows, _bytes(blocks, node)]), bits).take(1, 0, blocks).convert(i32)
+    centre = looked_up(_shaped(zeros, [rows, blocks]), groups, 1)
+    return (codes.convert(i32).convert(scales.element) - centre.convert(scales.element)) * scales
 
 
 def _bytes(count: int, node: Node) -> int:

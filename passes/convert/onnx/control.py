@@ -14,13 +14,16 @@ from tstorch.passes.convert.onnx.node import Node, Subgraph, normalized, onnx_op
 from tstorch.passes.convert.onnx.recurrence import slice_at, stacked
 from tstorch.passes.convert.onnx.value import Value
 
+BRANCHES = ("else_branch", "then_branch")
+"""What an If runs where its condition is false, and true."""
+
 
 @onnx_op("If")
 def branch(node: Node) -> Sequence[Value]:
     condition = node.constant(0, "which branch runs")
     if condition is None or condition.size != 1:
         raise VerifyException("the condition is absent or not one truth value")
-    return node.body("then_branch" if condition.item() else "else_branch")([], node.emit)
+    return node.body(BRANCHES[bool(condition.item())])([], node.emit)
 
 
 @onnx_op("Loop")

@@ -33,6 +33,7 @@ from tstorch.passes.convert.onnx import (
     regions,
     resizing,
     sampling,
+    scattering,
     selection,
     selection_unique,
     shape,
@@ -45,7 +46,7 @@ from tstorch.passes.convert.onnx.node import Rule
 
 FAMILIES = (
     elementwise, activation, linear, convolution, pooling, normalization, reduction, shape, constant, indexing,
-    sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling,
+    scattering, sorting, selection, selection_unique, suppression, quantization, resizing, fourier, sampling,
     regions, control, folding, recurrent, text, spectra,
     contrib_fused, contrib_normalization, contrib_attention, contrib_cache, contrib_packed, contrib_quantized,
     affine, einsum, flex_attention, linear_attention,

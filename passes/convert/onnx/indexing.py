@@ -1,4 +1,4 @@
-"""Looking up by computed positions, and writing at them."""
+"""Looking up by computed positions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from xdsl.utils.exceptions import VerifyException
 
 from tstorch.dialects.prim.elementwise import AndOp, RemOp
 from tstorch.dialects.prim.generator import IotaOp
-from tstorch.dialects.prim.indexing import GatherOp, ScatterOp
+from tstorch.dialects.prim.indexing import GatherOp
 from tstorch.passes.convert.onnx.image import counted
 from tstorch.passes.convert.onnx.node import Node, onnx_op, rules_of
 from tstorch.passes.convert.onnx.value import Value
-
-# ONNX's `reduction` -> what prim.scatter does where an update meets an element.
-_KINDS = {"none": "assign", "add": "add", "mul": "mul", "max": "max", "min": "min"}
 
 
 @onnx_op("Gather")
@@ -30,11 +27,14 @@ def gather(node: Node) -> Value:
     if known is not None and (part := _range(known, size)) is not None:
         cut = value.take(axis, part.start, part.stop)
         return cut.reshape([*value.shape[:axis], *known.shape, *value.shape[axis + 1 :]])
-    return looked_up(value, _from_front(indices, size), axis)
+    return looked_up(value, from_front(indices, size), axis)
 
 
 def looked_up(value: Value, indices: Value, axis: int) -> Value:
     """Slices along an axis, at positions counted from the front: their shape takes the place of the axis."""
+    shape = [*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :]]
+    if (empty := _empty(value, shape)) is not None:
+        return empty
     slice_sizes = [1 if at == axis else extent for at, extent in enumerate(value.shape)]
     before, behind = range(axis), range(axis + indices.rank, value.rank - 1 + indices.rank)
     return value.emit.value(
@@ -50,11 +50,20 @@ def looked_up(value: Value, indices: Value, axis: int) -> Value:
     )
 
 
+def _empty(value: Value, shape: Sequence[int]) -> Value | None:
+    """What is looked up where that is nothing. Raises VerifyException where there is nothing to look it up in."""
+    if 0 in shape:
+        return value.emit.full(0, shape, value.element)
+    if 0 in value.shape:
+        raise VerifyException(f"it looks up {prod(shape)} elements in {value.type}, which has none")
+    return None
+
+
 @onnx_op("GatherElements")
 def gather_elements(node: Node) -> Value:
     """Element by element: positions along one axis are given, those along the others are the result's own."""
     value, indices, axis = node.input(0), node.input(1), node.axis()
-    return _looked_up(value, _element_positions(indices, value.shape, axis))
+    return elements_at(value, element_positions(indices, value.shape, axis))
 
 
 @onnx_op("GatherND")
@@ -64,10 +73,12 @@ def gather_nd(node: Node) -> Value:
     depth = indices.shape[-1]
     window = [1] * (batch + depth) + list(value.shape[batch + depth :])
     count = indices.rank - 1
+    if (empty := _empty(value, [*indices.shape[:-1], *value.shape[batch + depth :]])) is not None:
+        return empty
     return node.emit.value(
         GatherOp(
             value.ssa,
-            _positions(indices, value.shape, batch).ssa,
+            positions_of(indices, value.shape, batch).ssa,
             offset_dims=range(count, count + value.rank - batch - depth),
             collapsed_slice_dims=range(batch + depth),
             start_index_map=range(batch + depth),
@@ -75,20 +86,6 @@ def gather_nd(node: Node) -> Value:
             slice_sizes=window,
         )
     )
-
-
-@onnx_op("ScatterElements", "Scatter")
-def scatter_elements(node: Node) -> Value:
-    """The inverse of GatherElements."""
-    value, indices, updates, axis = node.input(0), node.input(1), node.input(2), node.axis()
-    return _written(node, value, _element_positions(indices, value.shape, axis), updates)
-
-
-@onnx_op("ScatterND")
-def scatter_nd(node: Node) -> Value:
-    """The inverse of GatherND."""
-    value, indices, updates = node.input(0), node.input(1), node.input(2)
-    return _written(node, value, _positions(indices, value.shape, 0), updates)
 
 
 @onnx_op("TensorScatter")
@@ -145,8 +142,10 @@ def _picked(value: Value, axes: tuple[int, int], places: Value, batch: int = 0) 
     )
 
 
-def _looked_up(value: Value, positions: Value) -> Value:
+def elements_at(value: Value, positions: Value) -> Value:
     """Single elements: the last dimension of the positions holds one for each dimension of the value."""
+    if (empty := _empty(value, positions.shape[:-1])) is not None:
+        return empty
     return value.emit.value(
         GatherOp(
             value.ssa,
@@ -160,37 +159,15 @@ def _looked_up(value: Value, positions: Value) -> Value:
     )
 
 
-def _written(node: Node, value: Value, positions: Value, updates: Value) -> Value:
-    """The value with updates combined into it as the node's `reduction` says."""
-    name = node.attribute("reduction") or "none"
-    if (kind := _KINDS.get(name)) is None:
-        raise VerifyException(f"reduction is {name}; expected one of {', '.join(_KINDS)}")
-    if not prod(updates.shape):
-        return value
-    depth, batch = positions.shape[-1], positions.rank - 1
-    return node.emit.value(
-        ScatterOp(
-            value.ssa,
-            positions.ssa,
-            updates.ssa,
-            kind=kind,
-            update_window_dims=range(batch, batch + value.rank - depth),
-            inserted_window_dims=range(depth),
-            scatter_dims_to_operand_dims=range(depth),
-            index_vector_dim=batch,
-        )
-    )
-
-
-def _element_positions(indices: Value, shape: Sequence[int], axis: int) -> Value:
+def element_positions(indices: Value, shape: Sequence[int], axis: int) -> Value:
     """One position for each dimension, last: the indices along an axis, their own place along the others."""
-    own = _from_front(indices, shape[axis])
+    own = from_front(indices, shape[axis])
     parts = [own if at == axis else _counted(indices, at) for at in range(indices.rank)]
     first, *others = [part.reshape([*indices.shape, 1]) for part in parts]
     return first.concatenate(others, indices.rank) if others else first
 
 
-def _positions(indices: Value, shape: Sequence[int], batch: int) -> Value:
+def positions_of(indices: Value, shape: Sequence[int], batch: int) -> Value:
     """Index vectors counted from the front, led by the place in the batch."""
     *outer, depth = indices.shape
     sizes = _sizes(indices, shape[batch : batch + depth])
@@ -218,7 +195,7 @@ def _range(known: np.ndarray, size: int) -> range | None:
     return None
 
 
-def _from_front(indices: Value, size: int) -> Value:
+def from_front(indices: Value, size: int) -> Value:
     """Negative indices count from the end."""
     return indices.compare("lt", 0).where(indices + size, indices)
 
