@@ -24,6 +24,7 @@ from tstorch.report.html import write_html
 from tstorch.report.terminal import print_report
 from tstorch.saved import is_artifact, recompiled
 from tstorch.session import Arrays, Measured, Model, load
+from tstorch.tools.unfuse import unfuse, unfused_lines
 from tstorch.training import LoadOptions, Trainer, cut_batches, train
 
 
@@ -48,6 +49,7 @@ class Request:
     adapter: str | None = None
     rules: Sequence[str] = ()
     without: Sequence[str] = ()
+    no_fuse: Sequence[str] = ()
     demote_f64: bool = False
     plugins: bool = True
     weights: str | None = None
@@ -93,10 +95,16 @@ def examine(request: Request, *, out: TextIO, err: TextIO) -> ExitCode:
             progress("check", 0, 0)
             trace.measured["check"] = _checked(request, model, inputs, outputs, progress)
         trace.measured["classes"] = list(judge_classes(model.whole, model.compiled))
+        if request.no_fuse:
+            progress("unfuse", 0, 0)
+            unfuse(model, trace, inputs, request.no_fuse, _apart(request, given, progress), request.trace)
         report = trace.report()
         outputs |= _captured(request, model, inputs, notes)
         _write_files(request, model, trace, report, outputs)
-    print_report(report, Console(file=out, highlight=False, markup=False), full=request.full)
+    console = Console(file=out, highlight=False, markup=False)
+    print_report(report, console, full=request.full)
+    for line in unfused_lines(trace.measured["unfused"]) if request.no_fuse else ():
+        console.print(line, soft_wrap=True)
     return ExitCode.DIAGNOSTIC if report["verdict"]["status"] == "WONT-RUN" else ExitCode.OK
 
 
@@ -186,6 +194,13 @@ def _labels(path: str) -> Arrays:
             f"labels file '{path}' holds {', '.join(arrays)}; expected one array, or one called labels"
         )
     return {"labels": arrays.get("labels", next(iter(arrays.values())))}
+
+
+def _apart(
+    request: Request, given: Arrays | None, progress: Callable[[str, int, int], None]
+) -> Callable[[Sequence[str]], Model]:
+    """Loads the model beside the one at hand, with nodes kept apart."""
+    return lambda nodes: load(request.model, inputs=given, apart=nodes, **_options(request, progress))
 
 
 def _load(request: Request, given: Arrays | None, progress: Callable[[str, int, int], None]) -> Model:

@@ -33,6 +33,8 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError(f"--nan-hunt is a run of its own; leave out --{alone[0].replace('_', '-')}")
     if options.labels and not options.train:
         raise UsageError("--labels are what --train LOSS compares with; give that too")
+    if options.no_fuse and options.train:
+        raise UsageError("--no-fuse compares runs of a model, and --train has none; leave one of them out")
     annotate, level = split_level(options.annotate)
     from tstorch.tools.microscope import Request, Training, examine
 
@@ -46,6 +48,7 @@ def _run(options: argparse.Namespace) -> int:
             adapter=options.adapter,
             rules=options.rules,
             without=split_names(options.without),
+            no_fuse=split_names(options.no_fuse),
             demote_f64=options.demote_f64,
             plugins=not options.no_plugins,
             weights=options.weights,
@@ -110,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="write inner tensors too, by their ONNX names, into --output's file",
+    )
+    run.add_argument(
+        *("--no-fuse",),
+        metavar="NODE[,NODE]",
+        action="append",
+        default=[],
+        help="run also with these nodes' fusions taken apart, and compare with what they were estimated to save",
     )
     run.add_argument("--nan-hunt", action="store_true", help="find the first node that makes a NaN or an infinity")
     run.add_argument(

@@ -18,6 +18,7 @@ from tstorch.diagnostics import DiagnosticError
 from tstorch.inputs import draw_inputs, law_text
 from tstorch.instruments import module_text
 from tstorch.levels import Level
+from tstorch.passes.fusion.form_dispatch_regions import FormDispatchRegionsPass
 from tstorch.passes.trace.annotate_trace import annotate
 from tstorch.report.build import build_report
 from tstorch.runtime.client import Isolation, LoadReport, Worker
@@ -70,6 +71,7 @@ class Model:
         self._first_run_ms: float | None = None
         self._is_away = False
         self._special_ms = 0.0
+        self._added_ns: float | None = None
 
     def _load(self) -> LoadReport:
         known = {"specialise": self._specialise} if self.compiled.segments else {}
@@ -192,6 +194,15 @@ class Model:
             trace.measured["specialised"] = [special.to_json() for special in self.specialised]
         return trace
 
+    def timed_dispatches(self, inputs: Mapping[str, np.ndarray]) -> list[tuple[int, float]]:
+        """One detailed run: (dispatch id, nanoseconds), less what timing adds to each. Raises DiagnosticError."""
+        if self._added_ns is None:
+            self._added_ns = self._worker.tiny()[0]
+        timed = self._worker.measure(dict(inputs), self.ENTRY, kind="detailed").timed
+        if not timed or not timed["valid"]:
+            raise DiagnosticError("this adapter gives no times of single dispatches; a fusion cannot be measured here")
+        return [(id, max(ns - self._added_ns, 0.0)) for id, ns in timed["dispatches"]]
+
     def annotated(self, trace: Trace, level: Level) -> str:
         """The IR at `level`, with locations, and on its ops what `trace` measured.
 
@@ -253,6 +264,7 @@ def load(
     rules: Sequence[str | Path] = (),
     without: Sequence[str] = (),
     demote_f64: bool = False,
+    apart: Sequence[str] = (),
     plugins: bool = True,
     weights: str | Path | None = None,
     isolation: Isolation = "process",
@@ -263,8 +275,9 @@ def load(
     `dims` binds symbolic dimensions, `inputs` those that are left, by the shapes that these arrays have. `target`
     is an id, a TOML file or a Target; left out, WebGPU's default limits with the adapter's class. `adapter` is part
     of the name of a GPU, `rules` are files of text rules. `without` leaves out passes or rules, `plugins=False`
-    what is installed beside us. With `demote_f64` float64 is computed as float32 (inputs and outputs stay float64);
-    without it it is refused. `weights` says where the model of an artifact without weights lies, a file or a
+    what is installed beside us; nodes in `apart` share a kernel with no other node. With `demote_f64` float64 is
+    computed as float32 (inputs and outputs stay float64); without it it is refused. `weights` says where the model of
+    an artifact without weights lies, a file or a
     folder (by default beside it). The GPU's work is done in a process of its own unless `isolation` is "none".
     Raises DiagnosticError for what a user can act on.
     """
@@ -277,11 +290,20 @@ def load(
         "demote_f64": demote_f64,
     }
     if is_artifact(model):
+        if apart:
+            raise DiagnosticError("an artifact is compiled already; keep nodes apart when compiling its model")
         return open_model(Model, lambda: read_artifact(model, given, weights), adapter, isolation, progress)
     if weights is not None:
         raise DiagnosticError("weights are for an artifact that holds none; a model brings its own")
-    order = Order(model, {**given, "shapes": shapes, "plugins": plugins})
+    fusion = {"instead": _kept_apart(apart)} if apart else {}
+    order = Order(model, {**given, **fusion, "shapes": shapes, "plugins": plugins})
     return open_model(Model, order, adapter, isolation, progress)
+
+
+def _kept_apart(nodes: Sequence[str]) -> dict[str, list[str]]:
+    """Fusion that leaves each of these nodes in kernels of its own."""
+    fusion = FormDispatchRegionsPass(apart=tuple(nodes))
+    return {fusion.name: [str(fusion.pipeline_pass_spec())]}
 
 
 @dataclass(frozen=True)

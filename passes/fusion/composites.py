@@ -10,6 +10,7 @@ from tstorch.dialects.prim.control import CompositeOp
 from tstorch.passes.fusion.grow import group_nodes
 from tstorch.passes.fusion.kernel_form import Refusal, kernel_form
 from tstorch.passes.fusion.partition import Group, Partition
+from tstorch.passes.fusion.worth import ADVICE, mixes, saved_by_fusing
 from tstorch.remarks import RemarkSink
 
 
@@ -48,22 +49,27 @@ def _inline(op: CompositeOp) -> list[Operation]:
     return [leaf for copy in copies for leaf in (_inline(copy) if isinstance(copy, CompositeOp) else [copy])]
 
 
-def group_composites(partition: Partition, named: list[Named], max_bindings: int, remarks: RemarkSink) -> None:
-    """Makes one group of each composite; declines, with a remark, where no one kernel can hold it."""
+def group_composites(
+    partition: Partition, named: list[Named], max_bindings: int, remarks: RemarkSink, apart: frozenset[str]
+) -> None:
+    """Makes one group of each composite; declines, with a remark, where no one kernel can hold it, or may."""
     for each in named:
         ops = [op for op in each.ops if op in partition.group_of]
         if not ops:
             continue
         group = partition.gather(ops, dict.fromkeys(ops, each.label))
-        refusal = _refusal(partition, group, max_bindings)
+        refusal = _refusal(partition, group, max_bindings, apart)
         if refusal is None:
             partition.install(group)
         else:
             reason = f"{each.label} does not become one kernel: {refusal.reason}"
-            remarks.missed(group_nodes(ops), "TST-F008", reason, suggest="its ops are fused like all others")
+            saved = saved_by_fusing(partition, group)
+            remarks.missed(group_nodes(ops), "TST-F008", reason, suggest=ADVICE["TST-F008"], metric=saved)
 
 
-def _refusal(partition: Partition, group: Group, max_bindings: int) -> Refusal | None:
+def _refusal(partition: Partition, group: Group, max_bindings: int, apart: frozenset[str]) -> Refusal | None:
+    if (node := mixes(group.ops, apart)) is not None:
+        return Refusal("TST-F011", f"'{node}' is to have kernels of its own (--no-fuse)")
     if any(partition.group_of[op].host for op in group.ops):
         return Refusal("TST-F008", "a concatenation in it is written by its producers")
     form = kernel_form(group.closure, group.results)

@@ -14,6 +14,7 @@ from tstorch.passes.fusion.grow import Grower, group_nodes
 from tstorch.passes.fusion.outline_kernels import KernelTable, Outliner, label_of
 from tstorch.passes.fusion.partition import Partition
 from tstorch.passes.fusion.wide_concatenations import split_wide_concatenations
+from tstorch.passes.fusion.worth import saved_by_fusing
 from tstorch.remarks import RemarkSink
 from tstorch.target import get_target
 
@@ -27,7 +28,8 @@ class FormDispatchRegionsPass(TSTorchPass):
     kernel with what feeds and follows them. A `prim.composite` stays together under its label; more may join it. A
     reshape of what stands in memory is a view, a concatenation whose parts lie one behind the other is written by its
     producers, one of more tensors than a kernel can bind becomes several. With `fuse=false` each op is a kernel of its
-    own; with `epilogue=false` nothing joins a contraction from behind but what a composite put there (F009).
+    own; with `epilogue=false` nothing joins a contraction from behind but what a composite put there (F009); nodes in
+    `apart` share a kernel with no other node (F011).
 
     Declines, with a remark: a kernel needs one anchor (TST-F006) and one iteration space (TST-F003), no cycle through
     another kernel (F002), at most as many bindings as the target has (F004); work is not repeated (F001, F005); a
@@ -59,6 +61,8 @@ class FormDispatchRegionsPass(TSTorchPass):
 
     fuse: bool = True
     epilogue: bool = True
+    apart: tuple[str, ...] = ()
+    """Nodes that share a kernel with no other node."""
 
     def apply(self, ctx: Context, module: ModuleOp, /) -> None:
         kernels = KernelTable(module)
@@ -68,10 +72,10 @@ class FormDispatchRegionsPass(TSTorchPass):
                 named = inline_composites(func)
                 split_wide_concatenations(func, limit)
                 partition = Partition(func)
-                group_composites(partition, named, limit, remarks)
+                group_composites(partition, named, limit, remarks, frozenset(self.apart))
                 if self.fuse:
                     quiet = func.sym_name.data == INIT
-                    Grower(partition, remarks, limit, quiet, self.epilogue).run()
+                    Grower(partition, remarks, limit, quiet, self.epilogue, frozenset(self.apart)).run()
                 _say_what_fused(partition, remarks)
                 remarks.elide(group_nodes(partition.ops), "dead: no result needs it")
                 Outliner(func, partition, kernels).run()
@@ -80,4 +84,6 @@ class FormDispatchRegionsPass(TSTorchPass):
 def _say_what_fused(partition: Partition, remarks: RemarkSink) -> None:
     for group in partition.groups:
         if len(group.ops) > 1:
-            remarks.passed(group_nodes(group.ops), "TST-F010", f"one kernel: {label_of(group.closure, group.names)}")
+            reason = f"one kernel: {label_of(group.closure, group.names)}"
+            saved = saved_by_fusing(partition, group)
+            remarks.passed(group_nodes(group.ops), "TST-F010", reason, metric=saved if saved["dispatches"] else {})

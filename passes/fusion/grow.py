@@ -23,6 +23,7 @@ from tstorch.passes.fusion.kernel_form import (
     two_anchors,
 )
 from tstorch.passes.fusion.partition import Group, Partition
+from tstorch.passes.fusion.worth import ADVICE, mixes, saved_by_joining
 from tstorch.remarks import RemarkSink
 
 KEPT = "TST-F001"
@@ -50,6 +51,8 @@ class Grower:
     """Says nothing of chances missed: what runs once is not worth a word."""
     epilogue: bool = True
     """Whether what follows a contraction joins its kernel. What a rule put there may grow in any case."""
+    apart: frozenset[str] = frozenset()
+    """Nodes that share a kernel with no other node."""
 
     def run(self) -> None:
         """Merges groups until each op has tried all its producers, the latest first."""
@@ -102,6 +105,8 @@ class Grower:
     def _plain_refusal(self, producer: Group, consumer: Group, kept: list[SSAValue]) -> Refusal | None:
         """What is cheap to see: it needs no look at the kernel that the two would be."""
         partition = self.partition
+        if (node := mixes([*producer.ops, *consumer.ops], self.apart) if self.apart else None) is not None:
+            return Refusal("TST-F011", f"'{node}' is to have kernels of its own (--no-fuse)")
         count = len(producer.ops) + len(consumer.ops)
         if count > MAX_OPS:
             return Refusal("TST-F007", f"the kernel would have {count} ops, at most {MAX_OPS} stay readable")
@@ -204,14 +209,12 @@ class Grower:
         return most
 
     def _say(self, refusal: Refusal, producer: Group, consumer: Group) -> None:
-        links = [value for value in producer.results if value in consumer.operands]
-        saved = 2 * sum(map(_bytes, links))
         self.remarks.missed(
             group_nodes([*producer.ops[-1:], *consumer.ops[:1]]),
             refusal.id,
             f"{producer.ops[-1].name} and {consumer.ops[0].name} stay two dispatches: {refusal.reason}",
-            suggest=refusal.suggest,
-            metric={"bytes": saved},
+            suggest=refusal.suggest or ADVICE.get(refusal.id, ""),
+            metric=saved_by_joining(self.partition, producer, consumer),
         )
 
 

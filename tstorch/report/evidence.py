@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tstorch.report.fusion import refusals
 from tstorch.report.headline import Row, labelled, timing_text
 from tstorch.report.names import few, node_names
 from tstorch.report.units import bytes_text, count_text, ms_text, share_text, time_text
@@ -30,7 +31,7 @@ def rows(report: Record, *, full: bool) -> Iterator[Row]:
         yield from labelled("Decided by the host", _decisions(report))
     yield from labelled("Kernels", _kernels(report, None if full else KERNELS))
     yield from labelled("Fusion done", _fused(report, None if full else FUSED))
-    yield from labelled("Fusion declined, and why", _refused(report, None if full else REFUSED))
+    yield from labelled("Fusion declined (and cost)", _refused(report, None if full else REFUSED))
     yield from labelled("Memory", _memory(report, None if full else ALIVE))
     if full:
         yield from labelled("Dispatches", _dispatches(report))
@@ -148,24 +149,17 @@ def _fused(report: Record, limit: int | None) -> list[str]:
 
 
 def _refused(report: Record, limit: int | None) -> list[str]:
-    """Refusals grouped by kind, each with the reason that costs most and the time of all its nodes, counted once."""
-    times = {node["id"]: node["us"] for node in report["nodes"]}
-    groups: dict[str, list[Record]] = {}
-    for row in report["fusion"]["missed"]:
-        groups.setdefault(row["id"], []).append(row)
+    """Refusals by reason, each with what all of its kind would have saved and the case that costs most."""
     lines = []
-    for kind, rows in groups.items():
-        nodes = list(dict.fromkeys(node for row in rows for node in row["nodes"]))
-        known = [times[node] for node in nodes if times.get(node) is not None]
-        others = f"; {len(rows) - 1} more of this kind" if len(rows) > 1 else ""
-        time = time_text(sum(known)) if known else "untimed"
-        lines.append((sum(known), f"{time:>9} {kind} {rows[0]['reason']}: {few(rows[0]['nodes'], 2)}{others}"))
+    for group in refusals(report["fusion"]["missed"]):
+        first, *others = group["rows"]
+        more = f"; {len(others)} more of this kind" if others else ""
+        worth = "unknown" if group["saved_us"] is None else time_text(group["saved_us"])
+        lines.append(f"{worth:>9} {group['id']} {first['reason']}: {few(first['nodes'], 2)}{more}")
         if limit is None:
-            lines += [(sum(known), f"{'':>9} {kind} {row['reason']}: {few(row['nodes'], 2)}") for row in rows[1:]]
-    lines.sort(key=lambda line: -line[0])
+            lines += [f"{'':>9} {row['id']} {row['reason']}: {few(row['nodes'], 2)}" for row in others]
     more = len(lines) - limit if limit is not None else 0
-    texts = [text for _, text in lines[:limit]]
-    return [*texts, f"and {more} more kinds (--full)"] if more > 0 else texts
+    return [*lines[:limit], f"and {more} more kinds (--full)"] if more > 0 else lines
 
 
 def _memory(report: Record, limit: int | None) -> list[str]:

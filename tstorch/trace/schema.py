@@ -35,6 +35,7 @@ class Trace:
     runs: list[Record] = field(default_factory=list)
     remarks: list[Record] = field(default_factory=list)
     allocations: list[Record] = field(default_factory=list)
+    estimates: list[Record] = field(default_factory=list)
     measured: Record = field(default_factory=dict)
 
     @property
@@ -61,6 +62,7 @@ RECORDS = {
     "run": "runs",
     "remark": "remarks",
     "alloc": "allocations",
+    "estimate": "estimates",
 }
 
 # What a record of each kind cannot do without; the rest is optional, or unknown to this version.
