@@ -106,7 +106,7 @@ def compile_model(
     `settle` gives the recipe with its final target, as late as it can be known: after the import. Where a shape is
     computed from data the graph is cut there, and a run tells it; without `cut` that is refused.
     """
-    with _rare_collections():
+    with rare_collections():
         return _compile_model(model, recipe, settle, cut)
 
 
@@ -140,7 +140,7 @@ def always_cut(recipe: Recipe) -> dict[str, Sequence[str]]:
 def compile_module(module: ModuleOp, parent: Compiled) -> Compiled:
     """Compiles a segment of what was compiled, as that was. Raises DiagnosticError."""
     recipe = replace(parent.recipe, instead=always_cut(parent.recipe))
-    with _rare_collections():
+    with rare_collections():
         return _lowered(module, replace(parent, stages=Stages(), recipe=recipe), recipe.context())
 
 
@@ -169,7 +169,7 @@ def _lowered(module: ModuleOp, made: Compiled, context: CompilerContext) -> Comp
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
+def rare_collections() -> Iterator[None]:
     """Makes Python look for garbage in cycles every 20,000 new objects, not every 700: of IR, which is nothing but
     cycles, hardly any is garbage. Compilation takes a fifth less time, and a tenth more memory."""
     before = gc.get_threshold()
