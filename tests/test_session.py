@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tiny_artifact import SCALE, tiny_artifact, write_tiny_artifact
 
 import tstorch
@@ -189,3 +190,21 @@ def test_a_broken_input_file_is_refused_by_name(tmp_path, content):
         (tmp_path / "bad.npz").write_bytes(content)
     with pytest.raises(DiagnosticError, match=r"bad\.npz"):
         load_arrays(tmp_path / "bad.npz")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("embed", [False, True])
+def test_a_weight_of_bytes_need_not_fill_whole_words(embed, tmp_path):
+    table = np.arange(81, dtype=np.int8).reshape(9, 9)
+    nodes = [helper.make_node("Cast", ["w"], ["f"], to=TensorProto.FLOAT), helper.make_node("Add", ["f", "x"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [9, 9]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(table, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    inputs = {"x": np.ones((9, 9), np.float32)}
+    with tstorch.load(model, isolation="none") as loaded:
+        found = loaded.run(inputs)["y"]
+        loaded.save_artifact(tmp_path / "bytes.tst", embed_weights=embed)
+    np.testing.assert_array_equal(found, table + np.float32(1))
+    if embed:
+        with tstorch.load(tmp_path / "bytes.tst", isolation="none") as loaded:
+            np.testing.assert_array_equal(loaded.run(inputs)["y"], found)

@@ -29,14 +29,18 @@ class Sources:
         self._stack.close()
 
     def array(self, weight: Mapping[str, Any]) -> np.ndarray:
-        """The weight's bytes, read as they are used. Raises RunError when they are missing or of another size."""
+        """The weight's bytes, read as they are used: whole words, as buffers hold them.
+
+        Raises RunError when they are missing or of another size.
+        """
         source = self._sources[weight["digest"]]
-        if source["bytes"] != weight["bytes"]:
+        if source["bytes"] + -source["bytes"] % 4 != weight["bytes"]:
             raise RunError(f"weight '{weight['name']}' has {source['bytes']} bytes; expected {weight['bytes']}")
         content = self._map(str(source["path"]), weight["name"])
         if source["offset"] + source["bytes"] > len(content):
             raise RunError(f"'{source['path']}' ends before weight '{weight['name']}' does; the file is cut off")
-        return np.frombuffer(content, np.uint8, source["bytes"], source["offset"])
+        found = np.frombuffer(content, np.uint8, source["bytes"], source["offset"])
+        return np.concatenate([found, np.zeros(-len(found) % 4, np.uint8)]) if len(found) % 4 else found
 
     def _map(self, path: str, name: str) -> mmap.mmap:
         if path not in self._files:
