@@ -80,7 +80,7 @@ def joined_late(count: int) -> ModelProto:
     return model([*made, *sums], [2, 4], f"a{count - 1}", stored)
 
 
-@pytest.mark.parametrize(("make", "nodes"), [(large_graph, 700), (many_uses, 100), (joined_late, 60)])
+@pytest.mark.parametrize(("make", "nodes"), [(large_graph, 700), (many_uses, 300), (joined_late, 60)])
 def test_calls_grow_with_the_nodes(make: Callable[[int], ModelProto], nodes: int):
     beyond = {name: round(factor, 2) for name, factor in grows(make, nodes).items() if factor > GROWTH}
     assert not beyond

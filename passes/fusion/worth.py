@@ -29,12 +29,9 @@ ADVICE: Mapping[str, str] = MappingProxyType(
 
 def saved_by_joining(partition: Partition, producer: Group, consumer: Group) -> dict[str, int]:
     """What one kernel instead of two would save."""
-    members = {*producer.ops, *consumer.ops}
-    saved = 0
-    for value in producer.results:
-        users = partition.users(value)
-        if any(partition.group_of.get(user) is consumer for user in users):
-            saved += _bytes(value) * (2 if all(user in members for user in users) else 1)
+    kept = set(partition.kept(producer, producer, consumer))
+    read = [value for value in producer.results if value in consumer.operands]
+    saved = sum(_bytes(value) * (1 if value in kept else 2) for value in read)
     return {"bytes": saved, "dispatches": 1}
 
 

@@ -78,7 +78,9 @@ flow.kernel @tail(%a: tensor<64x2x40xf32>, %b: tensor<2x40x64xf32>) -> (tensor<6
 // CHECK:       %[[SUM:.*]] = loop.reduce_workgroup add
 // CHECK-NOT:   math.exp
 // CHECK:       %[[H:.*]] = loop.load %[[E]]
-// CHECK:       arith.divf %[[H]], %[[SUM]]
+// CHECK:       %[[SCALED:.*]] = arith.mulf %[[H]], %[[SCALE:.*]] : f32
+// CHECK:       %[[BY:.*]] = arith.mulf %[[SUM]], %[[SCALE]] : f32
+// CHECK:       arith.divf %[[SCALED]], %[[BY]]
 flow.kernel @held(%x: tensor<4x64xf32>) -> (tensor<4x64xf32>) attributes {
     schedule = #flow.schedule<row_reduction, {threads = 8 : i64, vector = 4 : i64, workgroup = array<i64: 8, 2, 1>, held = true}>} {
   %m = prim.reduce max %x, dimensions = [1] : tensor<4x64xf32> -> tensor<4xf32> loc("0")
@@ -98,7 +100,8 @@ flow.kernel @held(%x: tensor<4x64xf32>) -> (tensor<4x64xf32>) attributes {
 // CHECK:       loop.within
 // CHECK:       %[[SUM:.*]] = loop.reduce_workgroup add
 // CHECK:       arith.subf %{{.*}}, %[[MAX]]
-// CHECK:       arith.divf %{{.*}}, %[[SUM]] : f32 loc("6")
+// CHECK:       %[[BY:.*]] = arith.mulf %[[SUM]], %{{.*}} : f32 loc("6")
+// CHECK:       arith.divf %{{.*}}, %[[BY]] : f32 loc("6")
 flow.kernel @softmax(%x: tensor<4x10xf32>) -> (tensor<4x10xf32>) attributes {
     schedule = #flow.schedule<row_reduction, {threads = 8 : i64, workgroup = array<i64: 8, 2, 1>}>} {
   %m = prim.reduce max %x, dimensions = [1] : tensor<4x10xf32> -> tensor<4xf32> loc("0")
