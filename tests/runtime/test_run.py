@@ -74,7 +74,18 @@ def test_command_buffers_are_encoded_ahead_for_each_kind_of_run(worker, load, bu
     # The first run of each kind encodes its own commands and the next ones', every other only the next ones'.
     assert len(encoded) == 5 + 2
     worker.read_state([])
-    load(builder)  # what was encoded ahead goes with its device
+    load(builder)  # what was encoded ahead goes with its device, or that would never go
+
+
+def test_no_command_buffer_is_left(worker, load, builder):
+    load(builder.adder(64))
+    device = worker._connection._service._device
+    before = device.counted("commandBuffers")
+    given = np.arange(64, dtype=np.float32)
+    for kind in ("plain", "light", "detailed", "plain"):
+        worker.measure({"x": given, "z": given}, kind=kind)
+    load(builder)
+    assert device.counted("commandBuffers") == before
 
 
 @pytest.mark.parametrize("kind", ["plain", "light", "detailed"])

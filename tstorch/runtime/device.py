@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wgpu
 from wgpu.backends import wgpu_native
@@ -172,11 +172,11 @@ class Device:
         _raw.wgpuBufferRelease(buffer.handle)
         self.reserved_bytes += _address_space() - before
 
-    def counted_buffers(self) -> int:
-        """How many buffers wgpu itself says that there are, of all devices of this process."""
+    def counted(self, kind: Literal["buffers", "commandBuffers"]) -> int:
+        """How many of a kind of object wgpu itself says that there are, of all devices of this process."""
         report = ffi.new("WGPUGlobalReport *")
         _raw.wgpuGenerateReport(get_wgpu_instance(), report)
-        return int(report.hub.buffers.numAllocated)
+        return int(getattr(report.hub, kind).numAllocated)
 
     def requested_bytes(self) -> dict[str, int]:
         """The sum of our live buffers' sizes, by category."""
@@ -295,10 +295,6 @@ class Device:
         self._index[0] = _raw.wgpuQueueSubmitForIndex(self._queue, 1, self._command_buffer)
         _raw.wgpuCommandBufferRelease(command_buffer)
 
-    def drop(self, command_buffer: Handle) -> None:
-        """Gives back a command buffer that nothing will submit."""
-        _raw.wgpuCommandBufferRelease(command_buffer)
-
     def wait(self) -> None:
         """Waits for the last submission and for the mappings that were asked for since.
 
@@ -365,6 +361,10 @@ class Encoder:
             command_buffer = self._calls.wgpuCommandEncoderFinish(self._encoder, ffi.NULL)
         _raw.wgpuCommandEncoderRelease(self._encoder)
         return command_buffer
+
+    def drop(self) -> None:
+        """Gives back what was recorded; nothing will submit it."""
+        _raw.wgpuCommandEncoderRelease(self._encoder)
 
 
 class _Maps:

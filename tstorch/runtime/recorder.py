@@ -121,11 +121,14 @@ class Pending:
 
 @dataclass(frozen=True)
 class Ahead:
-    """A plan's command buffer that was encoded before it was asked for."""
+    """A plan's commands, recorded before they were asked for.
+
+    They are not finished: wgpu never forgets a command buffer that is not submitted, nor the device that made it.
+    """
 
     plan: Plan
     timestamps: Timestamps | None
-    command_buffer: Handle
+    encoder: Encoder
 
 
 class Recorder:
@@ -158,7 +161,7 @@ class Recorder:
         faults = self.faults if model else Faults()
         with watch.span("encode"):
             faults.at("encode")
-            command_buffer = self._taken(plan, timestamps) or self._encode(plan, timestamps)
+            command_buffer = self._finish(plan, self._taken(plan, timestamps) or self._encode(plan, timestamps))
         with watch.span("submit"):
             faults.at("submit")
             self.device.submit(command_buffer)
@@ -184,7 +187,7 @@ class Recorder:
         timestamps = self._own(2 * len(plan.pairs))
         with watch.span("encode"):
             self.faults.at("encode")
-            command_buffer = self._encode(plan, timestamps)
+            command_buffer = self._finish(plan, self._encode(plan, timestamps))
         with watch.span("submit"):
             self.faults.at("submit")
             self.device.submit(command_buffer)
@@ -232,27 +235,31 @@ class Recorder:
         """Encodes what the next run of this plan submits, while the GPU works."""
         self._ahead[id(plan)] = Ahead(plan, timestamps, self._encode(plan, timestamps))
 
-    def _taken(self, plan: Plan, timestamps: Timestamps | None) -> Handle | None:
+    def _taken(self, plan: Plan, timestamps: Timestamps | None) -> Encoder | None:
         """What was encoded ahead for this plan; it can be submitted once."""
         ahead = self._ahead.pop(id(plan), None)
         if ahead is None or ahead.timestamps is timestamps:
-            return ahead and ahead.command_buffer
-        self.device.drop(ahead.command_buffer)
+            return ahead and ahead.encoder
+        ahead.encoder.drop()
         return None
 
     def forget(self) -> None:
         """Gives back what was encoded ahead."""
         for ahead in self._ahead.values():
-            self.device.drop(ahead.command_buffer)
+            ahead.encoder.drop()
         self._ahead.clear()
 
-    def _encode(self, plan: Plan, timestamps: Timestamps | None) -> Handle:
+    def _encode(self, plan: Plan, timestamps: Timestamps | None) -> Encoder:
         known = plan.origin or plan
         encoder = self.device.encoder(checked=id(known) not in self._seen)
         for step in plan.steps:
             self._record(encoder, step, timestamps)
         if timestamps:
             timestamps.resolve(encoder, 2 * len(plan.pairs))
+        return encoder
+
+    def _finish(self, plan: Plan, encoder: Encoder) -> Handle:
+        known = plan.origin or plan
         command_buffer = encoder.finish()
         if id(known) not in self._seen:
             self._seen.add(id(known))

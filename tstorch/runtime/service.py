@@ -229,7 +229,7 @@ class Service:
             "made": device.allocations.made(),
             "resident": _resident_bytes(),
             "buffers": len(device.buffers),
-            "counted_buffers": device.counted_buffers(),
+            "counted_buffers": device.counted("buffers"),
             "requested": sum(requested.values()),
             "peak": max(executor.load_peak_bytes, sum(requested.values())),
             "requested_by": requested,
