@@ -277,8 +277,8 @@ def load(
     of the name of a GPU, `rules` are files of text rules. `without` leaves out passes or rules, `plugins=False`
     what is installed beside us; nodes in `apart` share a kernel with no other node. With `demote_f64` float64 is
     computed as float32 (inputs and outputs stay float64); without it it is refused. `weights` says where the model of
-    an artifact without weights lies, a file or a
-    folder (by default beside it). The GPU's work is done in a process of its own unless `isolation` is "none".
+    an artifact without weights lies, a file or a folder (by default beside it). The GPU's work is done in a process of
+    its own unless `isolation` is "none".
     Raises DiagnosticError for what a user can act on.
     """
     shapes = {name: np.shape(array) for name, array in (inputs or {}).items()}

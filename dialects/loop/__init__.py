@@ -45,7 +45,7 @@ from tstorch.dialects.loop.memory import (
     ToIndexOp,
     WithinOp,
     accesses,
-    stored_memory,
+    read_only_bindings,
     substitute_indices,
 )
 from tstorch.dialects.loop.reduction import ReduceKind, ReduceKindAttr, ReduceTileOp, ReduceWorkgroupOp
@@ -130,9 +130,9 @@ __all__ = [
     "is_static_index",
     "kernel_builder",
     "packed_per_word",
+    "read_only_bindings",
     "register_type",
     "scalar_of",
-    "stored_memory",
     "substitute_indices",
     "ui32",
     "vector_of",

@@ -442,9 +442,10 @@ def accesses(op: Operation, memory: SSAValue) -> list[AccessOp]:
     return [inner for inner in op.walk() if isinstance(inner, AccessOp) and inner.memory is memory]
 
 
-def stored_memory(kernel: KernelOp) -> set[SSAValue]:
-    """The memory that the kernel writes."""
-    return {op.memory for op in kernel.walk() if isinstance(op, AccessOp) and not isinstance(op, LoadOp)}
+def read_only_bindings(kernel: KernelOp) -> set[SSAValue]:
+    """The bindings that the kernel never writes: a load of them may be moved over anything."""
+    written = {op.memory for op in kernel.walk() if isinstance(op, AccessOp) and not isinstance(op, LoadOp)}
+    return set(kernel.bindings) - written
 
 
 def substitute_indices(op: Operation, by_value: Mapping[SSAValue, Index]) -> None:

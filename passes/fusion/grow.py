@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, SSAValue
 
-from tstorch.dialects.buf import storage_bytes
 from tstorch.dialects.flow import KernelKind
 from tstorch.dialects.prim.base import ContractionOp, ElementwiseOp, IndexMapOp
 from tstorch.dialects.prim.indexing import GatherOp
@@ -23,7 +21,7 @@ from tstorch.passes.fusion.kernel_form import (
     two_anchors,
 )
 from tstorch.passes.fusion.partition import Group, Partition
-from tstorch.passes.fusion.worth import ADVICE, mixes, saved_by_joining
+from tstorch.passes.fusion.worth import ADVICE, mixes, saved_by_joining, value_bytes
 from tstorch.remarks import RemarkSink
 
 KEPT = "TST-F001"
@@ -132,7 +130,7 @@ class Grower:
         """A map ahead of a contraction or window runs once per tile that loads its result."""
         if self._behind_anchor(producer, consumer) or self._is_address(producer, consumer) or self._unpacks(producer):
             return None
-        made, read = (sum(map(_bytes, values)) for values in (producer.results, producer.operands))
+        made, read = (sum(map(value_bytes, values)) for values in (producer.results, producer.operands))
         if read < made and not any(isinstance(op, ConcatenateOp) for op in producer.ops):
             return None
         if _is_pair(producer):
@@ -152,7 +150,7 @@ class Grower:
         """Whether the producer only decodes weights of few bits: unpacked they would be read from memory many times."""
         weights = [value for value in producer.operands if isinstance(value.owner, WeightOp)]
         alone = len(weights) == len(producer.operands)
-        made, read = (sum(map(_bytes, values)) for values in (producer.results, weights))
+        made, read = (sum(map(value_bytes, values)) for values in (producer.results, weights))
         steps = sum(isinstance(op, ElementwiseOp) for op in producer.ops)
         return alone and not producer.anchored and steps <= MAX_DECODE and made > read
 
@@ -239,10 +237,6 @@ def _worth_saying(refusal: Refusal, consumer: Group, joined: bool) -> bool:
 def _per_tile(group: Group) -> bool:
     """Whether what stands ahead of the group's anchor is computed again and again."""
     return any(anchor_kind(op) in _PER_TILE for op in group.anchors)
-
-
-def _bytes(value: SSAValue) -> int:
-    return storage_bytes(value.type) if isinstance(value.type, TensorType) else 0
 
 
 def _elements(value: SSAValue) -> int:

@@ -31,7 +31,7 @@ def saved_by_joining(partition: Partition, producer: Group, consumer: Group) -> 
     """What one kernel instead of two would save."""
     kept = set(partition.kept(producer, producer, consumer))
     read = [value for value in producer.results if value in consumer.operands]
-    saved = sum(_bytes(value) * (1 if value in kept else 2) for value in read)
+    saved = sum(value_bytes(value) * (1 if value in kept else 2) for value in read)
     return {"bytes": saved, "dispatches": 1}
 
 
@@ -43,7 +43,7 @@ def saved_by_fusing(partition: Partition, group: Group) -> dict[str, int]:
     for op in group.ops:
         for value in op.results:
             others = {part_of[user] for user in partition.users(value) if user in part_of} - {part_of[op]}
-            moved += _bytes(value) * (len(others) + (bool(others) and value not in kept))
+            moved += value_bytes(value) * (len(others) + (bool(others) and value not in kept))
     return {"bytes": moved, "dispatches": len(set(part_of.values())) - 1}
 
 
@@ -74,5 +74,6 @@ def _finder(name: dict[str, str]) -> Callable[[str], str]:
     return find
 
 
-def _bytes(value: SSAValue) -> int:
+def value_bytes(value: SSAValue) -> int:
+    """What a value takes in memory; nothing where it is no tensor."""
     return storage_bytes(value.type) if isinstance(value.type, TensorType) else 0

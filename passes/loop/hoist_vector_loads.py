@@ -18,7 +18,7 @@ from tstorch.dialects.loop import (
     MemorySpace,
     StoreOp,
     dim_of,
-    stored_memory,
+    read_only_bindings,
     vector_of,
 )
 from tstorch.levels import Level
@@ -76,7 +76,7 @@ class HoistVectorLoadsPass(TSTorchPass):
         served = ServedNodes(module)
         with self.remarks(module) as remarks:
             for kernel in [op for op in module.ops if isinstance(op, KernelOp)]:
-                bindings = set(kernel.bindings) - stored_memory(kernel)
+                bindings = read_only_bindings(kernel)
                 for op in list(kernel.walk()):
                     if isinstance(op, LoadOp) and op.memory in bindings and not op.is_vector:
                         if (nest := _loop_of_run(op)) is None:

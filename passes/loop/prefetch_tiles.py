@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 
 from tstorch.dialects import loop
 from tstorch.dialects.indexing import Index
-from tstorch.dialects.loop import BarrierOp, ForOp, KernelOp, dim_of, stored_memory, substitute_indices
+from tstorch.dialects.loop import BarrierOp, ForOp, KernelOp, dim_of, read_only_bindings, substitute_indices
 from tstorch.levels import Level
 from tstorch.locations import ServedNodes
 from tstorch.passes.base import TSTorchPass
@@ -68,7 +68,7 @@ class PrefetchTilesPass(TSTorchPass):
         served = ServedNodes(module)
         with self.remarks(module) as remarks:
             for kernel in [op for op in module.ops if isinstance(op, KernelOp)]:
-                readable = set(kernel.bindings) - stored_memory(kernel)
+                readable = read_only_bindings(kernel)
                 for nest in [op for op in kernel.walk() if isinstance(op, ForOp)]:
                     if (round := Round.of(nest)) is None:
                         continue

@@ -170,7 +170,6 @@ def _deviation(stored: Artifact, now: Artifact, id: int, error: float | None, ro
     row = next(row for row in stored.dispatches if row["id"] == id)
     types = {node["id"]: node.get("op_type", "") for node in stored.nodes}
     leader = max(row["shares"], key=lambda share: share["share"])["id"]
-    same = (
-        stored.kernels[row["kernel"]].wgsl == now.kernels[row["kernel"]].wgsl if row["kernel"] in now.kernels else False
-    )
+    kernel = now.kernels.get(row["kernel"])
+    same = kernel is not None and kernel.wgsl == stored.kernels[row["kernel"]].wgsl
     return Deviation(row, types.get(leader, ""), error, same, rounds, compared)
